@@ -1,0 +1,144 @@
+package check
+
+import (
+	"fmt"
+	"reflect"
+
+	"go.yaml.in/yaml/v4"
+
+	"allclear.dev/allclear/internal/diag"
+)
+
+// Desc describes a type to people.
+type Desc struct {
+	// Name is the key in a binding: "http", "postgres.backup".
+	Name string
+	// Summary says in one line when an item of this type passes.
+	Summary string
+	// Doc is the type's page: Markdown whose fenced "yaml allclear" blocks are
+	// examples, each decoded by a test.
+	Doc string
+}
+
+// Type is a built-in way to resolve an item. Make one with Define.
+type Type struct {
+	Desc
+	// Params describes the parameters, in the struct's order.
+	Params []Param
+	// Probes and Undoes tell what the type's implementation offers.
+	Probes, Undoes bool
+	decode         func(node *yaml.Node, src Source) (*Instance, diag.Problems)
+}
+
+// Instance is a type with decoded parameters.
+type Instance struct {
+	Type   *Type
+	Runner Runner
+	Traits Traits
+	// Missing names targets of the configuration that are not set ("url"); an
+	// instance with missing targets can be planned but not run.
+	Missing []string
+	// Deferred names variables whose values only the run will know.
+	Deferred []string
+	// Params is the parameters' canonical JSON with every known variable put in.
+	Params []byte
+}
+
+// Prober gives the instance's probe, or nil.
+func (i *Instance) Prober() Prober {
+	p, _ := i.Runner.(Prober)
+	return p
+}
+
+// Undoer gives the instance's undo, or nil.
+func (i *Instance) Undoer() Undoer {
+	u, _ := i.Runner.(Undoer)
+	return u
+}
+
+// Source says where parameters were written and what their variables mean.
+type Source struct {
+	// File names the file that the node's lines belong to.
+	File string
+	// Lines gives the text of a line (from 1) for messages; may be nil.
+	Lines func(line int) string
+	// Vars gives the values of ${name}; nil means that there are none.
+	Vars Vars
+}
+
+// Define makes a type from its parameter struct P, whose pointer runs it. A
+// struct that cannot be described is a mistake in allclear itself and panics, so
+// that no binary with it passes its first test.
+func Define[P any, PP interface {
+	*P
+	Runner
+}](desc Desc) *Type {
+	params, err := describe(reflect.TypeFor[P]())
+	if err != nil {
+		panic(fmt.Sprintf("type %s: %v", desc.Name, err))
+	}
+	_, probes := any(PP(nil)).(Prober)
+	_, undoes := any(PP(nil)).(Undoer)
+	t := &Type{Desc: desc, Params: params, Probes: probes, Undoes: undoes}
+	t.decode = func(node *yaml.Node, src Source) (*Instance, diag.Problems) {
+		p := PP(new(P))
+		d := newDecoder(desc.Name, src)
+		json := d.params(node, reflect.ValueOf(p).Elem(), params)
+		if len(d.problems) > 0 {
+			return nil, d.problems
+		}
+		inst := &Instance{
+			Type: t, Runner: p, Params: json, Missing: d.missing, Deferred: d.deferred,
+			Traits: Traits{Kind: Check, Class: Pure, Effect: Reads, Pool: Network},
+		}
+		if v, ok := any(p).(Validator); ok && len(d.missing) == 0 && len(d.deferred) == 0 {
+			if err := v.Validate(); err != nil {
+				return nil, diag.Problems{d.problem(node, fmt.Sprintf("%s: %v", desc.Name, err))}
+			}
+		}
+		if tr, ok := any(p).(Traiter); ok {
+			inst.Traits = tr.Traits()
+		}
+		return inst, nil
+	}
+	return t
+}
+
+// Decode reads parameters strictly: an unknown name, a wrong type or a missing
+// value is a problem with its place. A nil node means no parameters.
+func (t *Type) Decode(node *yaml.Node, src Source) (*Instance, diag.Problems) {
+	if node == nil {
+		node = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	}
+	return t.decode(node, src)
+}
+
+// Vars gives the values of ${name} in parameters.
+type Vars interface {
+	// Lookup gives a variable's value and how much is known about it.
+	Lookup(name string) (string, Known)
+	// Names lists the variables that exist, for suggestions.
+	Names() []string
+}
+
+// Known says how much is known about a variable.
+type Known int
+
+// Unknown means there is no such variable; Unset that the configuration has a
+// place for it but no value; Later that only the run will know; Set that the
+// value is there.
+const (
+	Unknown Known = iota
+	Unset
+	Later
+	Set
+)
+
+// NoVars is a Vars without any variable.
+type NoVars struct{}
+
+// Lookup knows nothing.
+func (NoVars) Lookup(string) (string, Known) { return "", Unknown }
+
+// Names is empty.
+func (NoVars) Names() []string { return nil }

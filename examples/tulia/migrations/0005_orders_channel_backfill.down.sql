@@ -1,0 +1,1 @@
+UPDATE orders SET channel = 'api' WHERE channel <> 'api';

@@ -1,0 +1,2 @@
+-- Loses the reminder time of each appointment and nothing else.
+ALTER TABLE appointments DROP COLUMN reminder_at;

@@ -86,3 +86,42 @@ func TestVariables(t *testing.T) {
 		t.Errorf("problems = %+v", problems)
 	}
 }
+
+type program struct {
+	Argv   []check.Arg  `param:"run" doc:"argv" default:""`
+	Script check.Script `param:"sh" doc:"script" default:""`
+}
+
+func (p *program) Run(ctx context.Context, _ *check.Env) (check.Outcome, error) {
+	argv, err := check.Args(p.Argv, false)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	return check.Passf("%q %s", argv, p.Script), ctx.Err()
+}
+
+func TestArguments(t *testing.T) {
+	typ := check.Define[program](check.Desc{Name: "program", Summary: "s"})
+	v := vars{"a": "plain", "dash": "--upload-pack=x", "lines": "a\nb", "nul": "a\x00b"}
+	for _, c := range []struct{ params, want string }{
+		{`run: [ls, -l, "${a}", "--x=${dash}"]`, `["ls" "-l" "plain" "--x=--upload-pack=x"] `},
+		{`run: [ls, "${dash}"]`, "error: argument 2: the value of ${dash} begins with -"},
+		{`run: [ls, "x${lines}"]`, "error: argument 2: the value of x${lines} holds a line break"},
+		{`run: [ls, "x${nul}"]`, "error: argument 2: it holds a NUL byte"},
+		{`run: [ls, "a\nb"]`, `["ls" "a\nb"] `},
+		{`sh: 'echo ${HOME} $1'`, `[] echo ${HOME} $1`},
+		{`sh: 'echo ${env.url}'`, "problem"},
+	} {
+		inst, problems := checktest.Decode(typ, c.params, v)
+		got := "problem"
+		if len(problems) == 0 {
+			o, err := inst.Runner.Run(t.Context(), nil)
+			if got = o.Reason; err != nil {
+				got = "error: " + err.Error()
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.params, got, c.want)
+		}
+	}
+}

@@ -152,7 +152,7 @@ func (d *decoder) value(node *yaml.Node, p Param, into reflect.Value) json.RawMe
 	}
 	_, custom := into.Addr().Interface().(encoding.TextUnmarshaler)
 	switch {
-	case custom || into.Type() == reflect.TypeFor[secret.Ref]():
+	case custom || into.Type() == reflect.TypeFor[Arg]() || into.Type() == reflect.TypeFor[secret.Ref]():
 	case into.Kind() == reflect.Struct:
 		return d.params(node, into, p.Fields)
 	case into.Kind() == reflect.Slice:
@@ -258,7 +258,18 @@ func (d *decoder) raw(node *yaml.Node, p Param) json.RawMessage {
 // scalar decodes text after its variables have been put in. A value that only
 // the run will know stays as written.
 func (d *decoder) scalar(node *yaml.Node, p Param, into reflect.Value) json.RawMessage {
+	if into.Type() == reflect.TypeFor[Script]() { // ${name} is the shell's there
+		into.SetString(node.Value)
+		if err := Script(node.Value).valid(); err != nil {
+			d.add(node, "%s: %v", p.Name, err)
+		}
+		return d.marshal(node, node.Value)
+	}
 	text, ready := d.expand(node, p)
+	if arg, ok := into.Addr().Interface().(*Arg); ok {
+		*arg = Arg{Text: text, Written: node.Value}
+		return d.marshal(node, text)
+	}
 	if !ready {
 		if into.Kind() == reflect.String {
 			into.SetString(text)

@@ -121,6 +121,10 @@ func typeWord(t reflect.Type) (string, []Param, error) {
 		return "secret", nil, nil
 	case reflect.TypeFor[Value]():
 		return "value", nil, nil
+	case reflect.TypeFor[Arg]():
+		return "argument", nil, nil
+	case reflect.TypeFor[Script]():
+		return "script", nil, nil
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 		return strings.ToLower(t.Name()), nil, nil

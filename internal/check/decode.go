@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -290,7 +291,10 @@ func (d *decoder) scalar(node *yaml.Node, p Param, into reflect.Value) json.RawM
 			problem.Line, problem.Width = "", 1
 			return nil
 		}
-		d.add(node, "%s: want %s, got %q%s", p.Name, article(p.Type), text, because(err))
+		problem := d.add(node, "%s: want %s, got %q%s", p.Name, article(p.Type), text, because(err))
+		if at, ok := errors.AsType[*SyntaxError](err); ok && text == node.Value && node.Style == 0 {
+			problem.Pos.Col, problem.Width = node.Column+len(string([]rune(text)[:min(at.Offset, len([]rune(text)))])), 1
+		}
 		return nil
 	}
 	switch into.Kind() {

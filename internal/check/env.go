@@ -23,6 +23,9 @@ type Env struct {
 	// HTTP sends one request. It follows no redirects, uses no proxy from the
 	// environment, and adds the maintenance bypass while maintenance is on.
 	HTTP http.RoundTripper
+	// HTTPOver gives what HTTP does over another transport, for a request with TLS
+	// settings or an address of its own; nil means the transport as it is.
+	HTTPOver func(*http.Transport) http.RoundTripper
 	// Host gives a machine by its name in the configuration; "" is the one where
 	// allclear runs.
 	Host func(name string) (Host, error)

@@ -1,14 +1,18 @@
 package check
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -30,20 +34,33 @@ type Expression struct {
 
 // UnmarshalText compiles the expression; its error says what is wrong where.
 func (e *Expression) UnmarshalText(text []byte) error {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return errors.New("the expression is empty")
+	}
 	if len(text) > maxExpression {
 		return fmt.Errorf("longer than %d bytes", maxExpression)
 	}
-	names := &identifiers{seen: map[string]bool{}}
-	program, err := expr.Compile(string(text), expr.AsBool(), expr.MaxNodes(maxExpression), expr.DisableBuiltin("now"),
-		expr.Function(memberFunction, member), expr.Patch(names))
+	options := []expr.Option{
+		expr.AsBool(), expr.MaxNodes(maxExpression),
+		expr.DisableBuiltin("now"), // the same world must give the same answer
+	}
+	// The first pass sees the types of what was written, before the guard hides them.
+	if _, err := expr.Compile(string(text), options...); err != nil {
+		return placed(err)
+	}
+	names := &guard{names: map[string]bool{}, local: map[string]bool{}}
+	program, err := expr.Compile(string(text), append(options,
+		expr.Function(fieldGuard, field), expr.Function(numberGuard, finite), expr.Patch(names))...)
+	if err == nil {
+		err = names.err
+	}
 	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return fmt.Errorf("%s", first)
+		return placed(err)
 	}
-	if names.seen["now"] {
-		return fmt.Errorf("unknown name now: an expression reads no clock")
+	for name := range names.local {
+		delete(names.names, name)
 	}
-	*e = Expression{text: string(text), program: program, names: slices.Sorted(maps.Keys(names.seen))}
+	*e = Expression{text: string(text), program: program, names: slices.Sorted(maps.Keys(names.names))}
 	return nil
 }
 
@@ -75,8 +92,7 @@ func (e Expression) Eval(vars map[string]any) (bool, error) {
 	machine := vm.VM{MemoryBudget: expressionMemory}
 	result, err := machine.Run(e.program, vars)
 	if err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return false, fmt.Errorf("evaluate %s: %s", e.text, first)
+		return false, fmt.Errorf("evaluate %s: %w", e.text, placed(err))
 	}
 	b, ok := result.(bool)
 	if !ok {
@@ -85,44 +101,61 @@ func (e Expression) Eval(vars map[string]any) (bool, error) {
 	return b, nil
 }
 
-// identifiers collects the names that an expression takes from its variables,
-// without those it declares itself (let x = …; …), and makes a field that is not
-// there an error instead of nil. "a?.b" still allows it to be missing.
-type identifiers struct {
-	seen map[string]bool
-}
-
-// Visit notes one node; the walker goes from the leaves up.
-func (i *identifiers) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.IdentifierNode:
-		if n.Value != memberFunction {
-			i.seen[n.Value] = true
-		}
-	case *ast.VariableDeclaratorNode:
-		delete(i.seen, n.Name)
-	case *ast.MemberNode:
-		if _, named := n.Property.(*ast.StringNode); named && !n.Optional {
-			ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: memberFunction}, Arguments: []ast.Node{n.Node, n.Property}})
+// Only checks, while a file is read, that the expression reads nothing but the
+// given names.
+func (e Expression) Only(names ...string) error {
+	for _, used := range e.names {
+		if !slices.Contains(names, used) {
+			return fmt.Errorf("expression %q reads %q, which is not known here; known are %s", e.text, used, strings.Join(names, ", "))
 		}
 	}
+	return nil
 }
 
-// memberFunction is the name under which member stands in compiled expressions;
-// nobody can write it.
-const memberFunction = "#member"
+// FromJSON decodes a document for Eval: whole numbers stay exact, and anything
+// after the document is an error.
+func FromJSON(text []byte) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var out any
+	if err := decoder.Decode(&out); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, errors.New("text after the JSON document")
+	}
+	return numbers(out)
+}
 
-func member(params ...any) (any, error) {
-	if len(params) != 2 {
-		return nil, fmt.Errorf("want a mapping and a name")
-	}
-	m, ok := params[0].(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("%v is not a mapping with %v", params[0], params[1])
-	}
-	v, ok := m[fmt.Sprint(params[1])]
-	if !ok {
-		return nil, fmt.Errorf("%v is missing", params[1])
+func numbers(v any) (any, error) {
+	var err error
+	switch v := v.(type) {
+	case json.Number:
+		if i, err := v.Int64(); err == nil {
+			return int(i), nil
+		}
+		return v.Float64()
+	case []any:
+		for i := range v {
+			if v[i], err = numbers(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for k := range v {
+			if v[k], err = numbers(v[k]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return v, nil
+}
+
+// placed turns the library's error into one line that knows its place.
+func placed(err error) error {
+	if at, ok := errors.AsType[*file.Error](err); ok {
+		return &SyntaxError{Offset: at.Column, Message: at.Message}
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return errors.New(line)
 }

@@ -60,6 +60,18 @@ type Share float64
 // written and says so in its error.
 type Text interface{ encoding.TextUnmarshaler }
 
+// SyntaxError is what a Text may return to tell where in the text it went wrong.
+type SyntaxError struct {
+	// Offset counts characters from the text's start.
+	Offset  int
+	Message string
+}
+
+// Error gives the message and the place, counted from 1.
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("%s (at character %d)", e.Message, e.Offset+1)
+}
+
 // describe reads a struct's tags.
 func describe(t reflect.Type) ([]Param, error) {
 	var params []Param

@@ -60,6 +60,9 @@ func Run(t *testing.T, typ *check.Type, cases []Case) {
 			t.Errorf("an unknown parameter is not a problem: %v", problems)
 		}
 	})
+	if typ.Doc != "" {
+		t.Run("law: examples", func(t *testing.T) { examples(t, typ) })
+	}
 }
 
 // laws remembers which laws a type has been held to.

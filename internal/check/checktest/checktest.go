@@ -60,9 +60,6 @@ func Run(t *testing.T, typ *check.Type, cases []Case) {
 			t.Errorf("an unknown parameter is not a problem: %v", problems)
 		}
 	})
-	if typ.Doc != "" {
-		t.Run("law: examples", func(t *testing.T) { examples(t, typ) })
-	}
 }
 
 // laws remembers which laws a type has been held to.
@@ -258,7 +255,6 @@ func (l *Ledger) History(_ context.Context, _, fact string, n int) ([]check.Reco
 
 // Match compares text with a pattern in which "..." stands for anything.
 func Match(t *testing.T, want, got string) {
-	t.Helper()
 	t.Helper()
 	parts := strings.Split(want, "...")
 	rest, ok := strings.CutPrefix(got, parts[0])

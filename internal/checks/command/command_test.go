@@ -36,7 +36,7 @@ func TestCheck(t *testing.T) {
 		{Name: "json value missing", Params: `{run: [echo, '{}'], expect: {json: {a: 1}}}`, Want: "error: echo printed JSON without a: a is missing"},
 		{Name: "expr", Params: `{run: [echo, '{"a": 3}'], expect: {expr: json.a < 4 and exit == 0}}`, Want: "pass: ..."},
 		{Name: "expr not met", Params: `{run: [echo, '{"a": 3}'], expect: {expr: json.a < 2}}`, Want: `fail: echo did not meet json.a < 2: {"a": 3}`},
-		{Name: "expr no value", Params: `{run: [echo, '{}'], expect: {expr: json.a != 2}}`, Want: "error: ...a is missing..."},
+		{Name: "expr no value", Params: `{run: [echo, '{}'], expect: {expr: json.a != 2}}`, Want: `error: evaluate json.a != 2: there is no field "a"...`},
 		{Name: "no such program", Params: "[no-such-program-here]", Want: "error: run no-such-program-here: ..."},
 		{Name: "script without program", Params: "sh: no-such-program-here", Want: "error: the script could not run a program (exit 127): ..."},
 		{Name: "script stops at the first failure", Params: "sh: 'false; true'", Want: "fail: the script ended with exit 1, want 0"},
@@ -52,6 +52,8 @@ func TestCheck(t *testing.T) {
 		{Name: "binary output", Params: `{sh: 'printf "\377\376bad"; exit 1'}`, Want: "fail: the script ended with exit 1, want 0: \uFFFDbad"},
 	})
 }
+
+func TestPage(t *testing.T) { checktest.Page(t, command.Command) }
 
 func TestProblems(t *testing.T) {
 	checktest.Run(t, command.Command, []checktest.Case{

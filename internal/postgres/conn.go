@@ -136,6 +136,17 @@ func (c *Conn) Major(ctx context.Context) (int, error) {
 	return int(n / 10000), nil
 }
 
+// ResetLocal takes back, within the open transaction, the role and search path
+// that statements may have set.
+func (c *Conn) ResetLocal(ctx context.Context) error {
+	for _, sql := range []string{"RESET SESSION AUTHORIZATION", "RESET ROLE", "RESET search_path"} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("reset session: %w", err)
+		}
+	}
+	return nil
+}
+
 // InTransaction reports whether an explicit transaction is open and healthy.
 func (c *Conn) InTransaction() bool { return c.pg.TxStatus() == 'T' }
 

@@ -99,6 +99,9 @@ type Options struct {
 	// LockTimeout ends a statement that waits longer than this for one lock; 0 means
 	// the server's setting.
 	LockTimeout time.Duration
+	// Plain leaves the settings by which texts compare (time zone, date style) as
+	// the server has them, for sessions that run other people's statements.
+	Plain bool
 }
 
 // Open starts a session. It ends with Close; a context that ends cancels the
@@ -133,13 +136,25 @@ func (s *Server) cause(ctx context.Context, err error) error {
 	return errors.New(strings.ReplaceAll(err.Error(), "\n", " "))
 }
 
+// Reset gives a session its first settings back, whatever statements have set.
+func (c *Conn) Reset(ctx context.Context, o Options) error {
+	for _, sql := range []string{"RESET SESSION AUTHORIZATION", "RESET ALL"} {
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("reset session: %w", err)
+		}
+	}
+	return c.prepare(ctx, o)
+}
+
 // prepare puts a session into the state in which texts compare: UTC, ISO dates,
 // whole digits.
 func (c *Conn) prepare(ctx context.Context, o Options) error {
-	settings := [][2]string{
-		{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"},
-		{"extra_float_digits", "1"}, {"bytea_output", "hex"}, {"client_encoding", "UTF8"},
-		{"idle_in_transaction_session_timeout", "0"},
+	settings := [][2]string{{"client_encoding", "UTF8"}, {"idle_in_transaction_session_timeout", "0"}}
+	if !o.Plain {
+		settings = append(settings, [][2]string{
+			{"DateStyle", "ISO, YMD"}, {"IntervalStyle", "postgres"}, {"TimeZone", "UTC"},
+			{"extra_float_digits", "1"}, {"bytea_output", "hex"},
+		}...)
 	}
 	if o.ReadOnly {
 		settings = append(settings, [2]string{"default_transaction_read_only", "on"})

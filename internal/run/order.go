@@ -1,0 +1,116 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Order fills After of every item, what it waits for, leaving out what follows
+// from the rest.
+//
+// In a sequential phase an action waits for everything above it and a check for
+// the actions above it. In a parallel phase, and for items that a gate: key has
+// moved into another phase, the same rule holds within the section. A sign-off
+// waits for everything else of its gate, except on a rollback, where it stands
+// where it is written, so that the decision comes before what it decides. People's
+// items wait for nothing but their needs. Items of a window wait for the window.
+// The error names a circle of items that wait for each other.
+func Order(p *Plan) error {
+	phases := map[string]*Phase{}
+	for k := range p.Phases {
+		phases[p.Phases[k].ID] = &p.Phases[k]
+	}
+	type above struct {
+		sinceAction []string
+		action      string
+	}
+	scopes, byGate := map[string]*above{}, map[string][]string{}
+	for i := range p.Items {
+		it := &p.Items[i]
+		gate := phases[it.Gate]
+		if gate == nil {
+			return fmt.Errorf("%s belongs to the gate of %q, which is not a phase", it.ID, it.Gate)
+		}
+		if it.Kind != Signoff {
+			byGate[it.Gate] = append(byGate[it.Gate], it.ID)
+		}
+		key := scope(gate, it)
+		if scopes[key] == nil {
+			scopes[key] = &above{}
+		}
+		up := scopes[key]
+		it.After = slices.Concat(it.Needs, it.Children)
+		switch {
+		case it.Kind == Action:
+			it.After = append(it.After, up.sinceAction...)
+		case (it.Kind == Check || it.Kind == Watch || it.Kind == Signoff && gate.Rollback) && up.action != "":
+			it.After = append(it.After, up.action)
+		}
+		if it.Kind == Action {
+			up.action, up.sinceAction = it.ID, nil
+		}
+		if waitedFor(gate, it) {
+			up.sinceAction = append(up.sinceAction, it.ID)
+		}
+	}
+	for i := range p.Items {
+		if it := &p.Items[i]; it.Kind == Signoff && !phases[it.Gate].Rollback {
+			it.After = append(it.After, byGate[it.Gate]...)
+		}
+	}
+	return circle(p)
+}
+
+// scope names the items among which the order of the document counts.
+func scope(gate *Phase, it *Item) string {
+	if gate.Parallel || it.Phase != it.Gate {
+		return "section|" + it.Gate + "|" + it.Phase + "|" + it.Section + "|" + it.Window
+	}
+	return "phase|" + it.Gate + "|" + it.Window
+}
+
+// waitedFor reports whether actions below an item wait for it.
+func waitedFor(gate *Phase, it *Item) bool {
+	return it.Kind != Group && (it.Kind != Signoff || gate.Rollback)
+}
+
+// circle looks for items that wait for each other.
+func circle(p *Plan) error {
+	index := map[string]int{}
+	for i := range p.Items {
+		index[p.Items[i].ID] = i
+	}
+	const fresh, open, done = 0, 1, 2
+	mark := make([]int, len(p.Items))
+	var path []string
+	var visit func(i int) error
+	visit = func(i int) error {
+		it := &p.Items[i]
+		switch mark[i] {
+		case done:
+			return nil
+		case open:
+			at := slices.Index(path, it.ID)
+			return fmt.Errorf("these items wait for each other: %s", strings.Join(append(path[at:], it.ID), " → "))
+		}
+		mark[i] = open
+		path = append(path, it.ID)
+		for _, id := range it.After {
+			if j, ok := index[id]; ok {
+				if err := visit(j); err != nil {
+					return err
+				}
+			}
+		}
+		path = path[:len(path)-1]
+		mark[i] = done
+		return nil
+	}
+	for i := range p.Items {
+		if err := visit(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+package run
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Status is how an item stands.
+type Status string
+
+// The states of an item. Pass, Done and NA are green, and so is any item with a
+// waiver that stands; nothing else is.
+const (
+	Pending      Status = "pending"
+	Running      Status = "running"
+	Watching     Status = "watching"
+	WaitingRetry Status = "retrying"
+	Waiting      Status = "waiting"
+	Pass         Status = "pass"
+	Fail         Status = "fail"
+	Inconclusive Status = "inconclusive"
+	NA           Status = "n/a"
+	Done         Status = "done"
+	Failed       Status = "failed"
+	InDoubt      Status = "in doubt"
+	Undone       Status = "undone"
+	Superseded   Status = "superseded"
+)
+
+// Settled reports whether nothing more happens to the item by itself.
+func (s Status) Settled() bool {
+	switch s {
+	case Pass, Fail, Inconclusive, NA, Done, Failed, InDoubt, Undone, Superseded:
+		return true
+	}
+	return false
+}
+
+// RunStatus is how the whole run stands.
+type RunStatus string
+
+// The states of a run. Held means that it needs a person's decision: retry,
+// waive, roll back or abort.
+const (
+	RunActive      RunStatus = "running"
+	RunWaiting     RunStatus = "waiting"
+	RunHeld        RunStatus = "held"
+	RunInDoubt     RunStatus = "in doubt"
+	RunPaused      RunStatus = "paused"
+	RunRollingBack RunStatus = "rolling back"
+	RunDone        RunStatus = "done"
+	RunRolledBack  RunStatus = "rolled back"
+	RunAborted     RunStatus = "aborted"
+)
+
+// ItemState is how one item stands and how it came to that.
+type ItemState struct {
+	Status  Status
+	Verdict string // the latest verdict, kept while a repetition is under way
+	Reason  string
+	Attempt int
+	// Occurrence counts deliberate starts; repetitions of one start share its key.
+	Occurrence int
+	// Intended tells that an action may be under way or have happened; Probing
+	// that a probe has been asked for; Repeats counts starts after a doubt.
+	Intended  bool
+	Probing   bool
+	Repeats   int
+	Retries   int
+	RetryAt   time.Time
+	ReadyAt   time.Time
+	StartedAt time.Time
+	SettledAt time.Time
+	Actor     string
+	Target    string
+	Facts     map[string]string
+	Artefacts []Artefact
+	Waiver    *Waiver
+	Watch     *WatchState
+	Sign      *Signature
+	Voided    []Voided
+	// Undoing tells that the action is being taken back; UndoAttempt counts.
+	Undoing     bool
+	UndoAttempt int
+	// UndoReason says why taking back failed; UndoneAt when it succeeded.
+	UndoReason string
+	UndoneAt   time.Time
+	// UndoIntended tells that taking back may be under way.
+	UndoIntended bool
+}
+
+// Waiver lets an item through although it is not green.
+type Waiver struct {
+	Person string
+	Reason string
+	Until  time.Time
+}
+
+// Signature is a decision that stands for a content.
+type Signature struct {
+	Person    string
+	Role      string
+	Approve   bool
+	Subject   string
+	At        time.Time
+	Until     time.Time
+	Statement string
+	Armored   string
+	KeyPrint  string
+	Note      string
+}
+
+// Voided is a signature that no longer counts, and why.
+type Voided struct {
+	Person string
+	Role   string
+	At     time.Time
+	Reason string
+}
+
+// WatchState is what a watch has seen.
+type WatchState struct {
+	StartedAt time.Time
+	LastAt    time.Time
+	Passed    int
+	Failed    int
+	Errors    int // without an answer, in all
+	InARow    int // without an answer, in a row
+	FirstOK   bool
+	LastOK    bool
+	PausedFor time.Duration
+}
+
+// WindowState is a section's clock. It runs only while maintenance is off.
+type WindowState struct {
+	Opened  bool
+	Ended   bool
+	Elapsed time.Duration
+	Since   time.Time // zero while the clock stands
+}
+
+// State is everything a run knows. It is a value: Step gives a new one.
+type State struct {
+	Run  string
+	Plan *Plan
+	// PlanDigest is the plan's digest, computed once.
+	PlanDigest string
+	Starter   string
+	StartedAt time.Time
+	Now       time.Time // the latest event's time, never going back
+	Epoch     uint64
+	Items     []ItemState
+	// Open is the index of the newest phase that has been opened, -1 before.
+	Open     int
+	Passed   []bool // by phase: its gate has opened
+	GateAt   []time.Time
+	Windows  map[string]WindowState
+	Held     map[string]string // resource → item that took it
+	Facts    map[string]string
+	Paused   bool
+	Rollback bool
+	// RollbackAt is when going back was decided; Emergency marks one without its
+	// sign-off, whose review is still owed.
+	RollbackAt     time.Time
+	RollbackBy     string
+	RollbackReason string
+	Emergency      bool
+	Aborting       bool
+	AbortReason    string
+	Closing        bool
+	Closed         bool
+	Result         RunStatus
+	ClosedAt       time.Time
+	// Told remembers what people have been told, so that they are told once.
+	Told  map[string]bool
+	index map[string]int
+}
+
+// clone copies what Step may change.
+func (s State) clone() State {
+	s.Items = slices.Clone(s.Items)
+	s.Passed, s.GateAt = slices.Clone(s.Passed), slices.Clone(s.GateAt)
+	s.Windows, s.Held, s.Facts, s.Told = maps.Clone(s.Windows), maps.Clone(s.Held), maps.Clone(s.Facts), maps.Clone(s.Told)
+	return s
+}
+
+// Of gives the item with this id and how it stands; both are nil when there is
+// no such item.
+func (s *State) Of(id string) (*Item, *ItemState) {
+	i, ok := s.index[id]
+	if !ok {
+		return nil, nil
+	}
+	return &s.Plan.Items[i], &s.Items[i]
+}
+
+// Green reports whether an item lets others through: pass, done, n/a or waived.
+func (s *State) Green(i int) bool {
+	st := &s.Items[i]
+	switch st.Status {
+	case Pass, Done, NA:
+		return true
+	case InDoubt, Running: // an action whose outcome is open lets nothing through
+		return false
+	}
+	return st.Status.Settled() && st.Waiver != nil && st.Waiver.Until.After(s.Now)
+}
+
+// Waived reports whether an item is let through by a waiver only.
+func (s *State) Waived(i int) bool {
+	st := &s.Items[i]
+	return st.Status != Pass && st.Status != Done && st.Status != NA && s.Green(i)
+}
+
+// phase gives a phase's index, or -1.
+func (s *State) phase(id string) int {
+	return slices.IndexFunc(s.Plan.Phases, func(p Phase) bool { return p.ID == id })
+}

@@ -47,7 +47,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	}
 	// From the inside out.
 	var h http.Handler = s.cors(broken)
-	h = securityHeaders(s.allowedHost(h))
+	h = s.headers(s.allowedHost(h))
 	h = s.observe(requests, s.recovered(h))
 	return requestID(trailingSlash(h)), nil
 }

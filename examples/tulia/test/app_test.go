@@ -68,13 +68,15 @@ func buildRelease(t *testing.T, version string) string {
 	bin, release := filepath.Join(dir, "tulia"), filepath.Join(dir, "release")
 	args := []string{"build", "-tags", version, "-o", bin, "-ldflags",
 		"-X main.version=" + strings.TrimPrefix(version, "v") + ".0.0 -X main.revision=rev-" + version}
-	if os.Getenv("GOCOVERDIR") != "" { // scripts/reports measures what the processes run
+	if os.Getenv("TULIA_COVERDIR") != "" { // scripts/reports measures what the processes run
 		args = append(args, "-cover", "-coverpkg=../...")
 	}
 	if out, err := exec.Command("go", append(args, "../cmd/tulia")...).CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", version, err, out)
 	}
-	if out, err := exec.Command(bin, "export-release", release).CombinedOutput(); err != nil {
+	export := exec.Command(bin, "export-release", release)
+	export.Env = append(os.Environ(), "GOCOVERDIR="+os.Getenv("TULIA_COVERDIR"))
+	if out, err := export.CombinedOutput(); err != nil {
 		t.Fatalf("export %s: %v\n%s", version, err, out)
 	}
 	return release
@@ -88,7 +90,7 @@ func (w *world) command(version string, args ...string) *exec.Cmd {
 		"SECRET_KEY=secret-key-of-the-test-0123456789abcdef", "WEBHOOK_SECRET="+webhookSecret,
 		"ENCRYPTION_KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "ALLOWED_HOSTS=127.0.0.1,.tulia.example",
 		"CORS_ORIGINS=https://app.tulia.example", "LOGIN_RATE_LIMIT=1000", "TULIA_SEED_PASSWORD="+password,
-		"TULIA_FAULT_AFTER=20", "EMAIL_FROM=tulia@tulia.example")
+		"GOCOVERDIR="+os.Getenv("TULIA_COVERDIR"), "TULIA_FAULT_AFTER=20", "EMAIL_FROM=tulia@tulia.example")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }

@@ -149,7 +149,7 @@ func startLoad(t *testing.T, w *world, b balancer, rate int) (cmd *exec.Cmd, out
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "tulia-load")
 	args := []string{"build", "-o", bin}
-	if os.Getenv("GOCOVERDIR") != "" {
+	if os.Getenv("TULIA_COVERDIR") != "" {
 		args = append(args, "-cover", "-coverpkg=../...")
 	}
 	if text, err := exec.Command("go", append(args, "../cmd/tulia-load")...).CombinedOutput(); err != nil {
@@ -159,7 +159,7 @@ func startLoad(t *testing.T, w *world, b balancer, rate int) (cmd *exec.Cmd, out
 	acme := w.seed.Tenants[0]
 	cmd = exec.Command(bin, "-url", b.url, "-rate", fmt.Sprint(rate), "-for", "1m", "-every", "50ms", "-out", out,
 		"-email", acme.Users["agent"], "-tenant", acme.ID, "-customer", acme.Customers[0], "-service", acme.Service)
-	cmd.Env = append(os.Environ(), "TULIA_SEED_PASSWORD="+password)
+	cmd.Env = append(os.Environ(), "TULIA_SEED_PASSWORD="+password, "GOCOVERDIR="+os.Getenv("TULIA_COVERDIR"))
 	start(t, cmd)
 	return cmd, out
 }

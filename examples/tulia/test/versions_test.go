@@ -73,6 +73,12 @@ func TestVersions(t *testing.T) {
 
 	migrate(t, w.db, w.releases["v3"], 6, 8)
 	testFaults(t, w, v3)
+	reminded := w.as(v3.url, acme.Users["agent"], acme.ID).post("/v1/services/appointments", map[string]string{
+		"service_id": acme.Service, "customer_id": acme.Customers[0],
+		"starts_at": time.Now().UTC().Add(72*time.Hour).Format(time.DateOnly) + "T10:00:00Z"})
+	if reminded.status != 201 || reminded.field("reminder_at") == "" {
+		t.Errorf("v3 books: %d %s", reminded.status, reminded.text)
+	}
 	booked := w.as(v2.url, acme.Users["agent"], acme.ID).post("/v1/services/appointments", map[string]string{
 		"service_id": acme.Service, "customer_id": acme.Customers[0],
 		"starts_at": time.Now().UTC().Add(72*time.Hour).Format(time.DateOnly) + "T09:00:00Z"})
@@ -151,6 +157,8 @@ func TestOperations(t *testing.T) {
 		t.Errorf("after the worker stopped: %s", a.text)
 	}
 	p.stop(t)
+
+	testDatabaseOutage(t, w)
 
 	// Nothing answers at these addresses: the process starts, says so, and does not hang.
 	dead := fmt.Sprintf("127.0.0.1:%d", freePort(t))
@@ -240,4 +248,38 @@ func testMail(t *testing.T, w *world) {
 	if mail := <-got; !strings.Contains(mail, "Subject: Tulia test mail") {
 		t.Errorf("the server got %q", mail)
 	}
+}
+
+// testDatabaseOutage breaks every connection of a running process: it says 503 while it cannot connect, and works
+// again by itself.
+func testDatabaseOutage(t *testing.T, w *world) {
+	p := w.web("v1")
+	acme := w.seed.Tenants[0]
+	c := w.as(p.url, acme.Users["agent"], acme.ID)
+	other := connect(t, strings.Replace(w.dbURL, "/postgres?", "/template1?", 1))
+	admin := func(sql string) {
+		t.Helper()
+		if _, err := other.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin(`ALTER DATABASE postgres ALLOW_CONNECTIONS false`)
+	admin(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tulia'`)
+	eventually(t, "outage", func() error {
+		if a := c.get("/v1/orders"); a.status != 503 || a.code() != "UNAVAILABLE" {
+			return fmt.Errorf("%d %s", a.status, a.text)
+		}
+		return nil
+	})
+	if a := c.get("/v1/health"); a.status != 503 || a.field("database") != "unhealthy" || a.field("cache") != "healthy" {
+		t.Errorf("health: %d %s", a.status, a.text)
+	}
+	admin(`ALTER DATABASE postgres ALLOW_CONNECTIONS true`)
+	eventually(t, "back", func() error {
+		if a := c.get("/v1/orders"); a.status != 200 {
+			return fmt.Errorf("%d %s", a.status, a.text)
+		}
+		return nil
+	})
+	p.stop(t)
 }

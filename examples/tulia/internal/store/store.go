@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,12 +70,14 @@ func (s *Store) SchemaVersion(ctx context.Context) (version int64, dirty bool, e
 
 // Unavailable tells whether err means that the database could not be reached, rather than that it said no.
 func Unavailable(err error) bool {
-	var connect *pgconn.ConnectError
 	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return pgErr.Code[:2] == "57" || pgErr.Code[:2] == "53" // operator intervention, insufficient resources
+	if errors.As(err, &pgErr) { // operator intervention, insufficient resources
+		return strings.HasPrefix(pgErr.Code, "57") || strings.HasPrefix(pgErr.Code, "53")
 	}
-	return errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded)
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // inTx runs f in a transaction.

@@ -19,7 +19,11 @@ type idKey struct{}
 // maxRequestID bounds an id that a client chose: it goes into every log line.
 const maxRequestID = 64
 
-// requestID gives every request an id, the client's own if it sent a printable one, and echoes it.
+// requestTimeout bounds the work on one request, waiting for a database connection included.
+const requestTimeout = 10 * time.Second
+
+// requestID gives every request an id, the client's own if it sent a printable one, and echoes it. It sets the
+// request's time limit too: below observe the request may not be replaced.
 func requestID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get("X-Request-ID")
@@ -28,7 +32,9 @@ func requestID(next http.Handler) http.Handler {
 			id = rand.Text()
 		}
 		w.Header().Set("X-Request-ID", id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), idKey{}, id)))
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), idKey{}, id), requestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,6 +60,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &p):
 	case errors.Is(err, store.ErrNotFound):
 		p = notFound()
+	case errors.Is(err, context.Canceled): // the client went away: nobody's fault, and nobody reads the answer
+		p = unavailable("the request was given up")
+		s.Log.Info("client gone", "path", r.URL.Path, "request_id", idOf(r))
 	case store.Unavailable(err):
 		p = unavailable("the database does not answer")
 		s.Log.Error("database unavailable", "path", r.URL.Path, "error", err.Error(), "request_id", idOf(r))

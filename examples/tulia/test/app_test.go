@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,12 +44,12 @@ type world struct {
 	seed     seeded
 }
 
-// newWorld builds the versions and prepares a seeded installation at v1's schema.
-func newWorld(t *testing.T, versions ...string) *world {
+// newWorld prepares a seeded installation at v1's schema.
+func newWorld(t *testing.T) *world {
 	w := &world{t: t, dbURL: startPostgres(t), redisURL: startRedis(t), releases: map[string]string{}}
 	w.db = connect(t, w.dbURL)
-	for _, v := range versions {
-		w.releases[v] = buildRelease(t, v)
+	for _, v := range []string{"v1", "v2", "v3"} {
+		w.releases[v] = filepath.Join(built(t), v)
 	}
 	migrate(t, w.db, w.releases["v1"], 0, 3)
 	seed := w.command("v1", "seed", "-orders", "30")
@@ -61,25 +63,67 @@ func newWorld(t *testing.T, versions ...string) *world {
 	return w
 }
 
-// buildRelease compiles a version, as the demo does, and exports its release directory.
-func buildRelease(t *testing.T, version string) string {
+// builds holds what all tests share: every version's release directory and the load generator, built once.
+type builds struct {
+	dir string
+	err error
+}
+
+// shared builds at its first call.
+var shared = sync.OnceValue(func() builds {
+	dir, err := os.MkdirTemp("", "tulia-builds-")
+	if err != nil {
+		return builds{err: err}
+	}
+	_, err = build(filepath.Join(dir, "tulia-load"), "../cmd/tulia-load")
+	for _, version := range []string{"v1", "v2", "v3"} {
+		err = errors.Join(err, buildRelease(dir, version))
+	}
+	return builds{dir, err}
+})
+
+// TestMain removes the builds at the end.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(shared().dir)
+	os.Exit(code)
+}
+
+// built returns the directory of the builds.
+func built(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	bin, release := filepath.Join(dir, "tulia"), filepath.Join(dir, "release")
-	args := []string{"build", "-tags", version, "-o", bin, "-ldflags",
-		"-X main.version=" + strings.TrimPrefix(version, "v") + ".0.0 -X main.revision=rev-" + version}
-	if os.Getenv("TULIA_COVERDIR") != "" { // scripts/reports measures what the processes run
+	b := shared()
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.dir
+}
+
+// build compiles one command; with TULIA_COVERDIR, so that scripts/reports can see what it ran.
+func build(to, pkg string, args ...string) (string, error) {
+	args = append([]string{"build", "-o", to}, args...)
+	if os.Getenv("TULIA_COVERDIR") != "" {
 		args = append(args, "-cover", "-coverpkg=../...")
 	}
-	if out, err := exec.Command("go", append(args, "../cmd/tulia")...).CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", version, err, out)
+	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
-	export := exec.Command(bin, "export-release", release)
+	return to, nil
+}
+
+// buildRelease compiles a version, as the demo does, and exports its release directory into dir.
+func buildRelease(dir, version string) error {
+	bin, err := build(filepath.Join(dir, "tulia-"+version), "../cmd/tulia", "-tags", version, "-ldflags",
+		"-X main.version="+strings.TrimPrefix(version, "v")+".0.0 -X main.revision=rev-"+version)
+	if err != nil {
+		return err
+	}
+	export := exec.Command(bin, "export-release", filepath.Join(dir, version))
 	export.Env = append(os.Environ(), "GOCOVERDIR="+os.Getenv("TULIA_COVERDIR"))
 	if out, err := export.CombinedOutput(); err != nil {
-		t.Fatalf("export %s: %v\n%s", version, err, out)
+		return fmt.Errorf("export %s: %w\n%s", version, err, out)
 	}
-	return release
+	return nil
 }
 
 // command returns a command of a version with complete settings; extra settings come last and win.

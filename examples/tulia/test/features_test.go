@@ -14,7 +14,7 @@ import (
 // TestEveryFeature runs v1's web, worker and scheduler and uses everything they offer.
 func TestEveryFeature(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "v1")
+	w := newWorld(t)
 	p := w.web("v1")
 	w.worker("v1", "worker")
 	w.worker("v1", "scheduler")

@@ -147,14 +147,7 @@ func readSummary(t *testing.T, path string) loadSummary {
 // startLoad sends rate requests a second to b, as the agent of acme, until it is told to stop.
 func startLoad(t *testing.T, w *world, b balancer, rate int) (cmd *exec.Cmd, out string) {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "tulia-load")
-	args := []string{"build", "-o", bin}
-	if os.Getenv("TULIA_COVERDIR") != "" {
-		args = append(args, "-cover", "-coverpkg=../...")
-	}
-	if text, err := exec.Command("go", append(args, "../cmd/tulia-load")...).CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, text)
-	}
+	bin := filepath.Join(built(t), "tulia-load")
 	out = filepath.Join(t.TempDir(), "load.json")
 	acme := w.seed.Tenants[0]
 	cmd = exec.Command(bin, "-url", b.url, "-rate", fmt.Sprint(rate), "-for", "1m", "-every", "50ms", "-out", out,
@@ -167,7 +160,7 @@ func startLoad(t *testing.T, w *world, b balancer, rate int) (cmd *exec.Cmd, out
 // TestSwitch moves traffic from v1 to v2 and back under load, and goes into maintenance, without losing a request.
 func TestSwitch(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "v1", "v2")
+	w := newWorld(t)
 	migrate(t, w.db, w.releases["v2"], 3, 6)
 	blue, green := w.web("v1"), w.web("v2")
 	b := startBalancer(t, blue, green)
@@ -223,7 +216,7 @@ func TestSwitch(t *testing.T) {
 // TestLostRequests shows that the generator notices an outage: the only web process is killed.
 func TestLostRequests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "v1")
+	w := newWorld(t)
 	blue := w.web("v1")
 	b := startBalancer(t, blue, blue)
 	load, out := startLoad(t, w, b, 100)

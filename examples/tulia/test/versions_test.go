@@ -39,7 +39,7 @@ func number(t *testing.T, db *pgx.Conn, sql string) int {
 // TestVersions deploys v2 and v3 over v1 and goes back.
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "v1", "v2", "v3")
+	w := newWorld(t)
 	acme := w.seed.Tenants[0]
 	w.worker("v1", "worker")
 	v1, v2, v3 := w.web("v1"), w.web("v2"), w.web("v3")
@@ -133,7 +133,7 @@ func testFaults(t *testing.T, w *world, v3 *process) {
 // TestOperations covers what an operator sees: limits, outages, stopping, refusing bad settings, mail.
 func TestOperations(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "v1")
+	w := newWorld(t)
 	p := w.web("v1", "LOGIN_RATE_LIMIT=3", "TRUSTED_PROXIES=127.0.0.1")
 	c := client{t: t, base: p.url}
 

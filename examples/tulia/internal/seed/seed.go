@@ -4,7 +4,6 @@ package seed
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,21 +63,14 @@ func Run(ctx context.Context, db *store.Store, box *seal.Box, password string, o
 	return result, nil
 }
 
-// addUsers hashes the password once for each user, each with its own salt, at the same time: it is slow on purpose.
+// addUsers hashes the password once for all users: it is the same one, and hashing is slow on purpose.
 func addUsers(ctx context.Context, db *store.Store, users []store.User, password string) error {
-	errs := make([]error, len(users))
-	var wg sync.WaitGroup
-	for i := range users {
-		wg.Go(func() {
-			users[i].ID = id("user", users[i].Email)
-			users[i].PasswordHash, errs[i] = token.HashPassword(password)
-		})
+	hash, err := token.HashPassword(password)
+	if err != nil {
+		return err
 	}
-	wg.Wait()
-	for i, u := range users {
-		if errs[i] != nil {
-			return errs[i]
-		}
+	for _, u := range users {
+		u.ID, u.PasswordHash = id("user", u.Email), hash
 		if err := db.AddUser(ctx, u); err != nil {
 			return fmt.Errorf("add user: %w", err)
 		}

@@ -1,0 +1,226 @@
+package git
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"allclear.dev/allclear/internal/check"
+)
+
+// maxAnswer bounds what a source may answer, in bytes.
+const maxAnswer = 1 << 20
+
+// source tells which revision something has.
+type source struct {
+	Worktree []string    `param:"worktree,short" doc:"folders of checkouts" default:""`
+	HTTP     httpSource  `param:"http" doc:"an address that tells the revision" default:""`
+	File     string      `param:"file" doc:"a file that holds the revision" default:""`
+	Command  []check.Arg `param:"command" doc:"a program that prints the revision" default:""`
+	On       []string    `param:"on" doc:"hosts of the worktrees, file or command; this machine when left out" default:""`
+}
+
+type httpSource struct {
+	URL    string `param:"url,short" doc:"address"`
+	JSON   string `param:"json" doc:"path to the value in a JSON answer (build.revision)" default:""`
+	Header string `param:"header" doc:"instead of the body, this header of the answer" default:""`
+}
+
+// answer is what a source said.
+type answer struct {
+	source, text string
+	dirty        []string
+}
+
+func (s source) validate() error {
+	given := 0
+	for _, is := range []bool{len(s.Worktree) > 0, s.HTTP.URL != "", s.File != "", len(s.Command) > 0} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return errors.New("needs one of worktree, http, file and command")
+	case s.HTTP.URL != "" && len(s.On) > 0:
+		return errors.New("on is not for http")
+	case s.HTTP.JSON != "" && s.HTTP.Header != "":
+		return errors.New("json and header exclude each other")
+	}
+	if s.HTTP.URL != "" {
+		u, err := url.Parse(s.HTTP.URL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return fmt.Errorf("%.100q is no http or https address", s.HTTP.URL)
+		}
+	}
+	_, err := check.Args(s.Command, false)
+	return err
+}
+
+func (s source) name() string {
+	switch {
+	case len(s.Worktree) > 0:
+		return "worktree " + strings.Join(s.Worktree, ", ")
+	case s.HTTP.URL != "":
+		return s.HTTP.URL
+	case s.File != "":
+		return "file " + s.File
+	}
+	return "command " + s.Command[0].Text
+}
+
+// ask gives the answers of all hosts.
+func (s source) ask(ctx context.Context, env *check.Env, clean bool) ([]answer, error) {
+	if s.HTTP.URL != "" {
+		text, err := s.HTTP.ask(ctx, env)
+		return []answer{{source: s.HTTP.URL, text: text}}, err
+	}
+	hosts := s.On
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	var all []answer
+	for _, name := range hosts {
+		host, err := env.Host(name)
+		if err != nil {
+			return nil, err
+		}
+		found, err := s.askHost(ctx, host, clean)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", host.Name(), err)
+		}
+		for _, a := range found {
+			if name != "" {
+				a.source = name + ": " + a.source
+			}
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+func (s source) askHost(ctx context.Context, host check.Host, clean bool) ([]answer, error) {
+	var all []answer
+	for _, dir := range s.Worktree {
+		a, err := askWorktree(ctx, repo{host: host, dir: dir}, clean)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	if len(s.Worktree) > 0 {
+		return all, nil
+	}
+	var text []byte
+	var err error
+	if s.File != "" {
+		text, err = host.ReadFile(ctx, s.File, maxAnswer)
+	} else {
+		text, err = s.askCommand(ctx, host)
+	}
+	if err != nil {
+		return nil, err
+	}
+	line, err := oneLine(text)
+	return []answer{{source: s.name(), text: line}}, err
+}
+
+func (s source) askCommand(ctx context.Context, host check.Host) ([]byte, error) {
+	argv, err := check.Args(s.Command, false)
+	if err != nil {
+		return nil, err
+	}
+	result, err := host.Exec(ctx, check.Command{Argv: argv, Limit: maxAnswer})
+	if err != nil {
+		return nil, err
+	}
+	if result.Code != 0 || result.Signal != "" {
+		return nil, fmt.Errorf("%s: %s", argv[0], complaint(result))
+	}
+	return result.Stdout, nil
+}
+
+func askWorktree(ctx context.Context, r repo, clean bool) (answer, error) {
+	sha, err := r.commit(ctx, "HEAD")
+	if err != nil {
+		return answer{}, err
+	}
+	if sha == "" {
+		return answer{}, fmt.Errorf("worktree %s has no commit", r.dir)
+	}
+	a := answer{source: "worktree " + r.dir, text: sha}
+	if !clean {
+		return a, nil
+	}
+	// -z keeps names with special characters whole; untracked files count.
+	status, err := r.run(ctx, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames")
+	if err != nil {
+		return a, err
+	}
+	for entry := range strings.SplitSeq(status, "\x00") {
+		if entry != "" {
+			a.dirty = append(a.dirty, strings.TrimSpace(entry))
+		}
+	}
+	return a, nil
+}
+
+// ask reads the revision from an HTTP answer.
+func (h httpSource) ask(ctx context.Context, env *check.Env) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := env.HTTP.RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return "", fmt.Errorf("read the answer: %w", err)
+	}
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		return "", fmt.Errorf("answers %d", resp.StatusCode)
+	case len(body) > maxAnswer:
+		return "", fmt.Errorf("answers more than %d bytes", maxAnswer)
+	case h.Header != "":
+		return oneLine([]byte(resp.Header.Get(h.Header)))
+	case h.JSON == "":
+		return oneLine(body)
+	}
+	var doc any
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return "", fmt.Errorf("read the answer: %w", err)
+	}
+	for step := range strings.SplitSeq(h.JSON, ".") {
+		m, ok := doc.(map[string]any)
+		if !ok || m[step] == nil {
+			return "", fmt.Errorf("the answer has no %s", h.JSON)
+		}
+		doc = m[step]
+	}
+	text, ok := doc.(string)
+	if !ok {
+		return "", fmt.Errorf("%s is no text", h.JSON)
+	}
+	return oneLine([]byte(text))
+}
+
+// oneLine accepts one word on one line; anything else is no revision.
+func oneLine(text []byte) (string, error) {
+	line := strings.TrimSpace(string(text))
+	if line == "" {
+		return "", errors.New("tells no revision")
+	}
+	if len(line) > 200 || strings.ContainsAny(line, " \t\r\n\x00") {
+		return "", fmt.Errorf("%.60q is no revision", line)
+	}
+	return line, nil
+}

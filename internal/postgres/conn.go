@@ -205,6 +205,7 @@ const (
 	LockNotAvailable = "55P03"
 	QueryCanceled    = "57014"
 	UndefinedTable   = "42P01"
+	undefinedSchema  = "3F000"
 	UndefinedColumn  = "42703"
 	UndefinedFunc    = "42883"
 	DeadlockDetected = "40P01"

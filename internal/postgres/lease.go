@@ -173,7 +173,7 @@ func holder(ctx context.Context, c *Conn, environment string) (*LeaseHeld, error
 	t, err := c.Query(ctx, 1, `SELECT owner, run, extract(epoch FROM clock_timestamp() - heartbeat)::bigint,
 		heartbeat < clock_timestamp() - $2::interval FROM allclear.lease WHERE environment = $1 AND run IS NOT NULL`,
 		environment, millis(LeaseTTL))
-	if Code(err) == UndefinedTable || Code(err) == "3F000" {
+	if Code(err) == UndefinedTable || Code(err) == undefinedSchema {
 		return nil, nil
 	}
 	if err != nil {

@@ -38,7 +38,8 @@ type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 // Server is a database to connect to: its address, credentials and the way there.
 type Server struct {
 	config *pgconn.Config
-	dial   Dial
+	// libpq is the address for PostgreSQL's own programs, without the password.
+	libpq string
 }
 
 // Parse reads a database's address: a postgres:// URL or keyword=value pairs.
@@ -51,9 +52,13 @@ func Parse(address secret.Value, dial Dial) (*Server, error) {
 	if !strings.Contains(text, "://") && !strings.Contains(text, "=") {
 		return nil, errors.New("the database's address is neither postgres://user@host/database nor host=… dbname=…")
 	}
+	text, libpq, err := libpqAddress(text)
+	if err != nil {
+		return nil, err
+	}
 	config, err := pgconn.ParseConfig(text)
 	if err != nil {
-		return nil, errors.New("the database's address cannot be read: want postgres://user:password@host:port/database")
+		return nil, errUnreadable()
 	}
 	if config.Database == "" {
 		return nil, errors.New("the database's address names no database")
@@ -68,14 +73,14 @@ func Parse(address secret.Value, dial Dial) (*Server, error) {
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelGrace}
 	}
-	return &Server{config: config, dial: dial}, nil
+	return &Server{config: config, libpq: libpq}, nil
 }
 
 // In gives the same server with another database.
 func (s *Server) In(database string) *Server {
 	config := s.config.Copy()
 	config.Database = database
-	return &Server{config: config, dial: s.dial}
+	return &Server{config: config, libpq: s.libpq}
 }
 
 // Database is the database's name.

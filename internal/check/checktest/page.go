@@ -74,6 +74,9 @@ func (anything) Lookup(name string) (string, check.Known) {
 	if strings.HasSuffix(name, "url") {
 		return "https://api.example.com", check.Set
 	}
+	if strings.HasSuffix(name, "database") {
+		return "env:DATABASE_URL", check.Set
+	}
 	if strings.HasSuffix(name, "redis") {
 		return "redis://cache.example.com:6379", check.Set
 	}

@@ -307,3 +307,8 @@ func TestTransactions(t *testing.T) {
 func lockID(database string) string {
 	return strconv.FormatUint(uint64(crc32.ChecksumIEEE([]byte("public\x00schema_migrations\x00"+database))*1486364155), 10)
 }
+
+func TestPages(t *testing.T) {
+	checktest.Page(t, migrations.Status)
+	checktest.Page(t, migrations.Apply)
+}

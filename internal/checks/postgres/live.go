@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"allclear.dev/allclear/internal/check"
+	pg "allclear.dev/allclear/internal/postgres"
+)
+
+// live puts a restored backup into the database's place. Until the switch nothing
+// of the real database is touched; the switch itself is one transaction.
+func (p *restore) live(ctx context.Context, env *check.Env, tools pg.Tools, server *pg.Server, s sidecar) (check.Outcome, error) {
+	stamp := env.Now().UTC().Format("20060102150405")
+	name := server.Database()
+	beside, old := cut(name)+"_restored_"+stamp, cut(name)+"_before_"+stamp
+	start := env.Now()
+	wrong, err := p.beside(ctx, env, tools, server, beside, s)
+	if err != nil {
+		return check.Outcome{}, fmt.Errorf("%w; database %s is untouched, look at %s", err, name, beside)
+	}
+	if wrong != "" {
+		return check.Failf("%s: %s; database %s is untouched, the attempt is kept as %s", s.Path, wrong, name, beside), nil
+	}
+	now, err := count(ctx, server)
+	if err != nil {
+		return check.Outcome{}, fmt.Errorf("%w; database %s is untouched", err, name)
+	}
+	lost, tables := rowsLost(s.Tables, now)
+	wrong, err = pg.Switch(ctx, server, p.Maintenance, beside, old)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if wrong != "" {
+		return check.Failf("%s; database %s is untouched", wrong, name), nil
+	}
+	took := env.Now().Sub(start)
+	o := check.Passf("%s is now the backup of %s, in %.3f s; %d rows and %s of changes are lost, the old database is kept as %s",
+		name, s.At.Format(time.RFC3339), took.Seconds(), lost, env.Now().Sub(s.At).Round(time.Second), old)
+	o.Target, o.Facts = server.Name(), s.facts()
+	o.Facts["rows_lost_in"], o.Facts["kept_as"] = tables, old
+	o.Sets = map[string]string{
+		"restore.live_seconds": strconv.FormatFloat(took.Seconds(), 'f', 3, 64),
+		"restore.rows_lost":    strconv.FormatInt(lost, 10), "restore.kept_as": old,
+	}
+	return o, nil
+}
+
+// cut keeps a name short enough for a suffix: names end at 63 bytes.
+func cut(name string) string { return strings.ToValidUTF8(name[:min(len(name), 36)], "") }
+
+// beside restores into a new database and proves it.
+func (p *restore) beside(ctx context.Context, env *check.Env, tools pg.Tools, server *pg.Server, name string, s sidecar) (string, error) {
+	like, err := localeOf(ctx, server)
+	if err != nil {
+		return "", err
+	}
+	if err := server.CreateDatabase(ctx, name, like); err != nil {
+		return "", err
+	}
+	wrong, err := load(ctx, tools, server.In(name), s, p.Jobs, true)
+	if err == nil && wrong == "" {
+		wrong, err = (&trial{place: p.place, checks: p.Checks}).ask(ctx, server.In(name))
+	}
+	fmt.Fprintf(env.Log, "restored into %s\n", name)
+	return wrong, errors.Join(err, ctx.Err())
+}

@@ -1,0 +1,192 @@
+package postgres
+
+import (
+	"context"
+	_ "embed" // for the type's page
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"allclear.dev/allclear/internal/check"
+	pg "allclear.dev/allclear/internal/postgres"
+	"allclear.dev/allclear/internal/secret"
+)
+
+//go:embed restore.md
+var restoreDoc string
+
+// Restore is the type postgres.restore.
+var Restore = check.Define[restore](check.Desc{
+	Name:    "postgres.restore",
+	Summary: "the backup can be restored, or has been",
+	Doc:     restoreDoc,
+})
+
+type restore struct {
+	place
+	Into        string        `param:"into" doc:"scratch: a database made for it and dropped; live: in place of the real one" default:"scratch" enum:"scratch,live"`
+	Jobs        int           `param:"jobs" doc:"how many tables are restored at a time" default:"4"`
+	Checks      []string      `param:"checks" doc:"queries on the restored database that each answer a single true" default:""`
+	MaxAge      time.Duration `param:"max_age" doc:"how old an earlier run's success may be to stand for this one; 0s: restore now" default:"0s"`
+	Limit       time.Duration `param:"within" doc:"longest time that restoring may take (the recovery time wanted); 0s: any" default:"0s"`
+	Scratch     secret.Ref    `param:"scratch" doc:"server for the scratch database; left out, the database's own" default:""`
+	Maintenance string        `param:"maintenance_db" doc:"database to be connected to while the real one is renamed (live)" default:"postgres"`
+}
+
+// Validate holds the rules between parameters.
+func (p *restore) Validate() error {
+	if err := p.place.validate(); err != nil {
+		return err
+	}
+	if p.Jobs < 1 || p.Jobs > 64 {
+		return fmt.Errorf("jobs: want 1 to 64, got %d", p.Jobs)
+	}
+	for i, sql := range p.Checks {
+		if strings.TrimSpace(sql) == "" {
+			return fmt.Errorf("checks: query %d is empty", i+1)
+		}
+	}
+	if p.Into == "live" && (p.MaxAge != 0 || !p.Scratch.IsZero()) {
+		return errors.New("max_age and scratch: go with into: scratch")
+	}
+	return nil
+}
+
+// Traits tells what is done.
+func (p *restore) Traits() check.Traits {
+	if p.Into == "live" {
+		return check.Traits{
+			Kind: check.Action, Class: check.Unsafe, Effect: check.Changes, Pool: check.Exec, Target: p.Dest,
+			Does:         "restores the backup beside the database, ends all sessions, and puts it in the database's place; the old one is kept under another name",
+			Irreversible: "everything written since the backup is lost to the application (fact restore.rows_lost counts the rows)",
+		}
+	}
+	return check.Traits{
+		Kind: check.Check, Class: check.Pure, Effect: check.Scratch, Pool: check.Exec, Target: p.Dest,
+		Does: "restores the backup into a database made for it, compares it with what was dumped, and drops it",
+	}
+}
+
+// Run restores.
+func (p *restore) Run(ctx context.Context, env *check.Env) (check.Outcome, error) {
+	if earlier, err := p.earlier(ctx, env); err != nil || earlier.Verdict != "" {
+		return earlier, err
+	}
+	host, err := env.Host(p.On)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	server, err := p.server(ctx, env, p.DB)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	s, err := p.find(ctx, env, host, server.Name())
+	if errors.Is(err, errNoBackup) {
+		return check.Failf("%v", err), ctx.Err()
+	}
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	wrong, err := intact(ctx, host, s)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if wrong != "" {
+		return check.Failf("%s", wrong), nil
+	}
+	tools, err := pg.FindTools(ctx, host, p.Bin, s.Tool)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if p.Into == "live" {
+		return p.live(ctx, env, tools, server, s)
+	}
+	return p.rehearse(ctx, env, tools, server, s)
+}
+
+// earlier looks for an earlier run's success that is still fresh.
+func (p *restore) earlier(ctx context.Context, env *check.Env) (check.Outcome, error) {
+	if p.MaxAge == 0 || p.Into == "live" {
+		return check.Outcome{}, nil
+	}
+	past, err := env.Ledger.History(ctx, "", "restore.seconds", 1)
+	if err != nil {
+		return check.Outcome{}, fmt.Errorf("look up the last restore: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return check.Outcome{}, err
+	}
+	if len(past) == 0 {
+		return check.Outcome{}, nil
+	}
+	age := env.Now().Sub(past[0].At).Round(time.Second)
+	if age < -clockSkew || age > p.MaxAge {
+		return check.Outcome{}, nil
+	}
+	took, err := strconv.ParseFloat(past[0].Value, 64)
+	if err != nil || took < 0 || (p.Limit > 0 && took > p.Limit.Seconds()) {
+		return check.Outcome{}, nil
+	}
+	return check.Passf("run %s restored a backup %s ago, in %s s", past[0].Run, age, past[0].Value).With("earlier_run", past[0].Run), nil
+}
+
+// rehearse restores into a scratch database and says what going back would lose.
+func (p *restore) rehearse(ctx context.Context, env *check.Env, tools pg.Tools, server *pg.Server, s sidecar) (check.Outcome, error) {
+	t := trial{place: p.place, scratch: p.Scratch, jobs: p.Jobs, checks: p.Checks}
+	wrong, took, err := t.run(ctx, env, tools, s)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if wrong != "" {
+		o := check.Failf("%s: %s", s.Path, wrong)
+		o.Facts = s.facts()
+		return o, nil
+	}
+	now, err := count(ctx, server)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	lost, tables := rowsLost(s.Tables, now)
+	o := check.Passf("%s was restored in %.3f s and holds what was dumped: %d tables, %d rows; going back to it now would lose %d rows and %s of changes",
+		s.Path, took.Seconds(), len(s.Tables), pg.TotalRows(s.Tables), lost, env.Now().Sub(s.At).Round(time.Second))
+	if p.Limit > 0 && took > p.Limit {
+		o = check.Failf("%s was restored in %.3f s, want at most %s", s.Path, took.Seconds(), p.Limit)
+	}
+	o.Target, o.Facts = server.Name(), s.facts()
+	o.Facts["restore.seconds"], o.Facts["rows_lost"] = strconv.FormatFloat(took.Seconds(), 'f', 3, 64), strconv.FormatInt(lost, 10)
+	o.Facts["rows_lost_in"] = tables
+	if o.Verdict == check.Pass {
+		o.Sets = map[string]string{"restore.seconds": o.Facts["restore.seconds"], "restore.rows_lost": o.Facts["rows_lost"]}
+	}
+	return o, nil
+}
+
+func count(ctx context.Context, server *pg.Server) ([]pg.TableDigest, error) {
+	c, err := server.Open(ctx, pg.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Digests(ctx, false)
+}
+
+// rowsLost counts the rows that the database has more than the backup, table by
+// table: the least number that going back would lose, for it does not see rows
+// that were changed, or replaced by as many others.
+func rowsLost(backup, now []pg.TableDigest) (int64, string) {
+	had := map[string]int64{}
+	for _, t := range backup {
+		had[t.Table] = t.Rows
+	}
+	var lost int64
+	var tables []string
+	for _, t := range now {
+		if more := t.Rows - had[t.Table]; more > 0 {
+			lost += more
+			tables = append(tables, fmt.Sprintf("%s %d", t.Table, more))
+		}
+	}
+	return lost, pg.Shorten(tables, 10)
+}

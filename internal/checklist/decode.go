@@ -64,12 +64,12 @@ func (d *settingsDecoder) twoTypes(types []*yaml.Node) {
 
 // misplacedKey reports a key that is known but stands in the wrong kind of block.
 func (d *settingsDecoder) misplacedKey(key *yaml.Node) bool {
-	other, here, there := HeadingKeys(), "item", "heading"
+	other, there := HeadingKeys(), "a heading, not under an item"
 	if d.owner.heading {
-		other, here, there = ItemKeys(), "heading", "item"
+		other, there = ItemKeys(), "an item, not under a heading"
 	}
 	if slices.Contains(other, key.Value) {
-		d.add(key, "%s belongs under a %s, not under a %s", key.Value, there, here).Allowed = d.owner.keys
+		d.add(key, "%s belongs under %s", key.Value, there).Allowed = d.owner.keys
 		return true
 	}
 	if d.owner.heading && d.isType(key) {
@@ -116,6 +116,8 @@ func (d *settingsDecoder) unknown(key *yaml.Node) {
 	p.Allowed = d.owner.keys
 	if near := diag.Nearest(key.Value, known); near != "" {
 		p.Hint = fmt.Sprintf("did you mean %q?", near)
+	} else if !d.owner.heading {
+		p.Hint = "allclear types lists the types"
 	}
 }
 

@@ -16,28 +16,30 @@ const maxSlug = 60
 // script in lower case, everything else a single hyphen. A text without any
 // gives a word and a short hash; a long one is cut and gets the hash too, so that
 // equal beginnings stay apart.
-func slug(text, word string) string {
-	var b strings.Builder
-	letter, hyphen := false, false
+func slug(text, word string) string { return slugBelow("", text, word) }
+
+// slugBelow is a prefix and the slug of a text.
+func slugBelow(prefix, text, word string) string {
+	buffer := append(make([]byte, 0, 256), prefix...)
+	hyphen, start, count := false, len(buffer), 0
 	for _, r := range text {
-		if !idRune(r, letter && !hyphen) {
-			hyphen = letter
+		if !idRune(r, count > 0 && !hyphen) {
+			hyphen = count > 0
 			continue
 		}
 		if hyphen {
-			b.WriteByte('-')
+			buffer, count = append(buffer, '-'), count+1
 		}
-		b.WriteRune(unicode.ToLower(r))
-		letter, hyphen = true, false
+		buffer, count = utf8.AppendRune(buffer, unicode.ToLower(r)), count+1
+		hyphen = false
 	}
-	out := b.String()
 	switch {
-	case out == "":
-		return word + "-" + shortHash(text)
-	case len(out) > maxSlug && utf8.RuneCountInString(out) > maxSlug:
-		return cutSlug(out) + "-" + shortHash(text)
+	case count == 0:
+		return string(buffer) + word + "-" + shortHash(text)
+	case count > maxSlug:
+		return prefix + cutSlug(string(buffer[start:])) + "-" + shortHash(text)
 	}
-	return out
+	return string(buffer)
 }
 
 // idRune reports whether a character is kept in an id. Marks count only after a
@@ -81,25 +83,30 @@ func shortHash(text string) string {
 // uniqueNames hands out names, adding an ordinal to repeats. A name that is
 // reserved is never given to a repeat of another one.
 type uniqueNames struct {
-	reserved map[string]bool
-	taken    map[string]bool
-	next     map[string]int
+	// next is the ordinal of a name's next repeat; 0 while it is only reserved.
+	next map[string]int
 }
 
-func newUniqueNames() *uniqueNames {
-	return &uniqueNames{reserved: map[string]bool{}, taken: map[string]bool{}, next: map[string]int{}}
+func newUniqueNames(size int) uniqueNames { return uniqueNames{make(map[string]int, size)} }
+
+// reserve keeps a name for its first use.
+func (u uniqueNames) reserve(name string) {
+	if _, known := u.next[name]; !known {
+		u.next[name] = 0
+	}
 }
 
-func (u *uniqueNames) give(name string) string {
-	if !u.taken[name] {
-		u.taken[name] = true
+// give hands out the name, or the name with the first free ordinal.
+func (u uniqueNames) give(name string) string {
+	n := u.next[name]
+	if n == 0 {
+		u.next[name] = 2
 		return name
 	}
-	for n := max(u.next[name], 2); ; n++ {
+	for ; ; n++ {
 		candidate := name + "-" + strconv.Itoa(n)
-		if !u.taken[candidate] && !u.reserved[candidate] {
-			u.taken[candidate] = true
-			u.next[name] = n + 1
+		if _, known := u.next[candidate]; !known {
+			u.next[candidate], u.next[name] = 2, n+1
 			return candidate
 		}
 	}

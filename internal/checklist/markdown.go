@@ -15,7 +15,10 @@ const (
 	maxNesting = 24
 	// maxInline bounds the paragraphs whose inline Markdown is read: some inline
 	// rules are quadratic in the length of a paragraph.
-	maxInline = 4 << 10
+	maxInline = 2 << 10
+	// maxReferences bounds the paragraphs that are searched for link definitions,
+	// which takes quadratic time too.
+	maxReferences = 16 << 10
 )
 
 // markdown is a parser for one file. Tables stay paragraphs, because a table may
@@ -24,6 +27,10 @@ type markdown struct {
 	parser parser.Parser
 	// tooDeep is the offset of the first container beyond maxNesting, or -1.
 	tooDeep int
+	// asked is the last block whose inline Markdown was wanted or not, which is
+	// asked again for each of its special characters.
+	asked  ast.Node
+	wanted bool
 }
 
 func newMarkdown() *markdown {
@@ -43,14 +50,16 @@ func newMarkdown() *markdown {
 		),
 		parser.WithInlineParsers(
 			util.Prioritized(boxParser{}, 0),
-			util.Prioritized(boundedInline{parser.NewCodeSpanParser()}, 100),
-			util.Prioritized(boundedInline{parser.NewLinkParser()}, 200),
-			util.Prioritized(boundedInline{parser.NewAutoLinkParser()}, 300),
-			util.Prioritized(boundedInline{parser.NewRawHTMLParser()}, 400),
-			util.Prioritized(boundedInline{parser.NewEmphasisParser()}, 500),
-			util.Prioritized(boundedInline{extension.NewStrikethroughParser()}, 500),
+			util.Prioritized(boundedInline{parser.NewCodeSpanParser(), m}, 100),
+			util.Prioritized(boundedInline{parser.NewLinkParser(), m}, 200),
+			util.Prioritized(boundedInline{parser.NewAutoLinkParser(), m}, 300),
+			util.Prioritized(boundedInline{parser.NewRawHTMLParser(), m}, 400),
+			util.Prioritized(boundedInline{parser.NewEmphasisParser(), m}, 500),
+			util.Prioritized(boundedInline{extension.NewStrikethroughParser(), m}, 500),
 		),
-		parser.WithParagraphTransformers(parser.DefaultParagraphTransformers()...),
+		parser.WithParagraphTransformers(
+			util.Prioritized(boundedReferences{parser.LinkReferenceParagraphTransformer}, 100),
+		),
 	)
 	return m
 }
@@ -105,11 +114,17 @@ func (p boundedQuote) Open(parent ast.Node, r text.Reader, pc parser.Context) (a
 }
 
 // boundedInline reads inline Markdown only where its text is needed.
-type boundedInline struct{ parser.InlineParser }
+type boundedInline struct {
+	parser.InlineParser
+	md *markdown
+}
 
 // Parse reads one inline element.
 func (p boundedInline) Parse(parent ast.Node, block text.Reader, pc parser.Context) ast.Node {
-	if !readInline(parent, block.Source()) {
+	if p.md.asked != parent {
+		p.md.asked, p.md.wanted = parent, readInline(parent, block.Source())
+	}
+	if !p.md.wanted {
 		return nil
 	}
 	return p.InlineParser.Parse(parent, block, pc)
@@ -122,10 +137,27 @@ func (p boundedInline) CloseBlock(parent ast.Node, block text.Reader, pc parser.
 	}
 }
 
+// boundedReferences takes link definitions out of paragraphs of ordinary length.
+type boundedReferences struct{ parser.ParagraphTransformer }
+
+// Transform reads the link definitions of one paragraph.
+func (p boundedReferences) Transform(n *ast.Paragraph, r text.Reader, pc parser.Context) {
+	if extent(n) <= maxReferences {
+		p.ParagraphTransformer.Transform(n, r, pc)
+	}
+}
+
+// extent is how many bytes of the file the lines of a block span.
+func extent(n ast.Node) int {
+	count := n.Lines().Len()
+	if count == 0 {
+		return 0
+	}
+	return n.Lines().At(count-1).Stop - n.Lines().At(0).Start
+}
+
 func readInline(n ast.Node, src []byte) bool {
-	lines := n.Lines()
-	count := lines.Len()
-	if count == 0 || lines.At(count-1).Stop-lines.At(0).Start > maxInline {
+	if n.Lines().Len() == 0 || extent(n) > maxInline {
 		return false
 	}
 	return n.Kind() == ast.KindHeading || isBoxParagraph(n, src)

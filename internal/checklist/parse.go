@@ -3,6 +3,7 @@ package checklist
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,6 +19,8 @@ const (
 	maxLines = 500_000
 	// maxProblems is how many problems are kept; more are only counted.
 	maxProblems = 500
+	// maxFrontMatter is how many lines of front matter are looked at.
+	maxFrontMatter = 200
 	// maxShown is the longest source line that a problem shows, in bytes.
 	maxShown = 400
 )
@@ -41,7 +44,7 @@ func Parse(file string, src []byte) (*Checklist, diag.Problems) {
 func ParseWith(file string, src []byte, opts Options) (*Checklist, diag.Problems) {
 	b := &builder{
 		list: &Checklist{File: file, Source: src, byID: map[string]*Item{}}, opts: opts,
-		phaseNames: newUniqueNames(), sectionNames: newUniqueNames(), slugs: map[string]string{},
+		phaseNames: newUniqueNames(0), sectionNames: newUniqueNames(0), slugs: map[string]string{},
 	}
 	if len(src) > maxBytes {
 		b.whole("the file has %d bytes; a checklist may have %d", len(src), maxBytes)
@@ -68,15 +71,47 @@ func ParseWith(file string, src []byte, opts Options) (*Checklist, diag.Problems
 	return b.list, b.sorted()
 }
 
-// markdownSource hides a byte order mark behind blank lines of the same length:
-// offsets stay, and the first line may still be a heading.
+// markdownSource hides what Markdown would misread behind blank lines of the same
+// length, so that offsets stay: a byte order mark and YAML front matter.
 func markdownSource(src []byte) []byte {
-	if !bytes.HasPrefix(src, []byte(byteOrderMark)) {
+	hidden := frontMatter(src)
+	if bytes.HasPrefix(src, []byte(byteOrderMark)) {
+		hidden = max(hidden, len(byteOrderMark))
+	}
+	if hidden == 0 {
 		return src
 	}
 	out := bytes.Clone(src)
-	copy(out, "\n\n\n")
+	for i := range hidden {
+		out[i] = '\n'
+	}
 	return out
+}
+
+// frontMatter gives the length of the YAML between two lines of --- that some
+// tools keep at the beginning of a file, or 0. Each of its lines must look like
+// YAML: a rule above a paragraph and an underlined heading look alike.
+func frontMatter(src []byte) int {
+	rest := bytes.TrimPrefix(src, []byte(byteOrderMark))
+	for number := 0; number < maxFrontMatter; number++ {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			return 0
+		}
+		line := bytes.TrimRight(rest[:end], "\r")
+		switch {
+		case number == 0:
+			if string(line) != "---" {
+				return 0
+			}
+		case string(line) == "---" && number > 1:
+			return len(src) - len(rest) + end
+		case !bytes.Contains(line, []byte(":")) && !bytes.HasPrefix(line, []byte("- ")) && !bytes.HasPrefix(line, []byte(" ")):
+			return 0
+		}
+		rest = rest[end+1:]
+	}
+	return 0
 }
 
 // builder collects a checklist while walking the Markdown tree.
@@ -102,9 +137,12 @@ type builder struct {
 	// above is the heading path where the walk stands; items share it.
 	above []string
 
-	phaseNames, sectionNames *uniqueNames
+	phaseNames, sectionNames uniqueNames
 	// slugs keeps the slugs of headings, which many items share.
 	slugs map[string]string
+	// prefix is the id prefix of the path prefixOf.
+	prefix   string
+	prefixOf []string
 }
 
 // subheading is a heading below the section's, a part of the items' path.
@@ -227,7 +265,8 @@ func (b *builder) headingLevels(root ast.Node) {
 // stand in the file and first occurrences win over ordinals, so that an item
 // keeps its id when others are added elsewhere.
 func (b *builder) assignIDs() {
-	names := newUniqueNames()
+	names := newUniqueNames(len(b.items))
+	b.list.byID = make(map[string]*Item, len(b.items))
 	for _, item := range b.items {
 		if item.ExplicitID {
 			b.explicitID(item, names)
@@ -236,7 +275,7 @@ func (b *builder) assignIDs() {
 	for _, item := range b.items {
 		b.generatedID(item)
 		if !item.ExplicitID {
-			names.reserved[item.idPath] = true
+			names.reserve(item.idPath)
 		}
 	}
 	for _, item := range b.items {
@@ -247,7 +286,7 @@ func (b *builder) assignIDs() {
 	}
 }
 
-func (b *builder) explicitID(item *Item, names *uniqueNames) {
+func (b *builder) explicitID(item *Item, names uniqueNames) {
 	id := item.Block.Settings.ID
 	if first, twice := b.list.byID[id.Value]; twice {
 		b.report(diag.Problem{
@@ -266,22 +305,29 @@ func (b *builder) explicitID(item *Item, names *uniqueNames) {
 // generatedID makes the id that the item gets unless it is taken. Below a parent
 // it begins with the parent's id path.
 func (b *builder) generatedID(item *Item) {
-	own := slug(item.Text, "item")
 	switch {
 	case item.ExplicitID:
 		item.idPath = item.ID
-		return
 	case item.Parent != nil:
-		item.idPath = item.Parent.idPath + "." + own
-		return
+		item.idPath = slugBelow(item.Parent.idPath+".", item.Text, "item")
+	default:
+		item.idPath = slugBelow(b.idPrefix(item.Path), item.Text, "item")
 	}
-	var path strings.Builder
-	for _, title := range item.Path {
-		path.WriteString(b.headingSlug(title))
-		path.WriteByte('.')
+}
+
+// idPrefix joins the slugs of a heading path. Neighbours share their path, so the
+// last one is kept.
+func (b *builder) idPrefix(path []string) string {
+	if slices.Equal(path, b.prefixOf) {
+		return b.prefix
 	}
-	path.WriteString(own)
-	item.idPath = path.String()
+	var prefix strings.Builder
+	for _, title := range path {
+		prefix.WriteString(b.headingSlug(title))
+		prefix.WriteByte('.')
+	}
+	b.prefixOf, b.prefix = path, prefix.String()
+	return b.prefix
 }
 
 func (b *builder) headingSlug(title string) string {

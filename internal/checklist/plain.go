@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/yuin/goldmark/ast"
 	"github.com/yuin/goldmark/util"
@@ -12,10 +13,24 @@ import (
 // plain gives the text of a block without inline Markdown, on one line.
 func plain(n ast.Node, src []byte) string {
 	var b strings.Builder
+	b.Grow(extent(n))
 	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
 		writePlain(&b, c, src)
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	return oneLine(b.String())
+}
+
+// oneLine makes every run of white space a single space. Most texts have none
+// and are returned as they are.
+func oneLine(text string) string {
+	text = strings.TrimSpace(text)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == ' ' && text[i+1] == ' ', c < ' ', c >= utf8.RuneSelf:
+			return strings.Join(strings.Fields(text), " ")
+		}
+	}
+	return text
 }
 
 // writePlain recurses as deep as inline Markdown nests, which maxInline bounds.

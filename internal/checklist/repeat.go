@@ -108,7 +108,8 @@ func (d *settingsDecoder) window(v Watch, at map[string]*yaml.Node) {
 	samples := v.Samples()
 	switch {
 	case v.Every > v.For:
-		d.add(at["every"], "watch.every %s is longer than watch.for %s: no sample would be taken", v.Every, v.For)
+		d.add(at["every"], "watch.every %s is longer than watch.for %s: no sample would be taken",
+			at["every"].Value, at["for"].Value)
 	case v.MaxFailures >= samples:
 		held := plural(samples, "sample")
 		if node := at["max_failures"]; node != nil {

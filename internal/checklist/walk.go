@@ -89,7 +89,7 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 	if readInline(n, b.src) {
 		text = plain(n, b.src)
 	} else {
-		text = strings.Join(strings.Fields(string(b.src[min(start+3, end):end])), " ")
+		text = oneLine(string(b.src[min(start+3, end):end]))
 	}
 	if text == "" {
 		b.warning(start, 3, "box without text").Hint = "say what has to be done, or remove the box"
@@ -117,6 +117,9 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 
 // raw joins the lines of a paragraph as written, from an offset on.
 func (b *builder) raw(n ast.Node, from int) string {
+	if n.Lines().Len() == 1 {
+		return strings.TrimSpace(string(b.src[from:n.Lines().At(0).Stop]))
+	}
 	var out []string
 	for i := range n.Lines().Len() {
 		line := n.Lines().At(i)

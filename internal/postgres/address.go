@@ -35,20 +35,26 @@ func libpqAddress(text string) (clean, bare string, err error) {
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		return "", "", errUnreadable()
 	}
-	query := u.Query()
-	for name := range query {
-		if slices.Contains(poolSettings(), name) {
-			query.Del(name)
-		}
-	}
-	u.RawQuery = query.Encode()
+	u.RawQuery = without(u.RawQuery, poolSettings()...)
 	clean = u.String()
-	query.Del("password")
-	u.RawQuery = query.Encode()
+	u.RawQuery = without(u.RawQuery, "password")
 	if u.User != nil {
 		u.User = url.User(u.User.Username())
 	}
 	return clean, u.String(), nil
+}
+
+// without takes settings out of a URL's query and leaves the others as they are
+// written: libpq, unlike HTML forms, does not read "+" as a space.
+func without(query string, names ...string) string {
+	if query == "" {
+		return ""
+	}
+	return strings.Join(slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(name)
+		return err != nil || slices.Contains(names, name)
+	}), "&")
 }
 
 // CommandLine gives the address for --dbname of PostgreSQL's programs and the
@@ -57,9 +63,7 @@ func (s *Server) CommandLine() (dbname string, env []string) {
 	if strings.Contains(s.libpq, "://") {
 		if u, err := url.Parse(s.libpq); err == nil {
 			u.Path = "/" + s.config.Database
-			query := u.Query()
-			query.Del("dbname")
-			u.RawQuery = query.Encode()
+			u.RawQuery = without(u.RawQuery, "dbname")
 			dbname = u.String()
 		}
 	} else {

@@ -55,13 +55,15 @@ const (
 type Stat struct {
 	PID, Parent int
 	// State is one letter: R, S, D run, Z has ended.
-	State string
-	Ticks string
+	State   string
+	Threads int
+	Ticks   string
 }
 
 // Ended reports whether the process has ended and is only waiting to be
-// collected by its parent.
-func (s Stat) Ended() bool { return s.State == "Z" || s.State == "X" }
+// collected by its parent. While other threads of it are still ending, its files
+// and ports are not free yet.
+func (s Stat) Ended() bool { return (s.State == "Z" || s.State == "X") && s.Threads <= 1 }
 
 // ParseStat reads /proc/pid/stat. The program's name stands in parentheses and
 // may hold anything, parentheses and spaces included.
@@ -76,8 +78,9 @@ func ParseStat(text []byte) (Stat, error) {
 		return Stat{}, fmt.Errorf("process status %.40q is malformed", text)
 	}
 	parent, err := strconv.Atoi(fields[1])
-	if err != nil {
+	threads, err2 := strconv.Atoi(fields[17])
+	if err != nil || err2 != nil {
 		return Stat{}, fmt.Errorf("process status %.40q is malformed", text)
 	}
-	return Stat{PID: pid, Parent: parent, State: fields[0], Ticks: fields[19]}, nil
+	return Stat{PID: pid, Parent: parent, State: fields[0], Threads: threads, Ticks: fields[19]}, nil
 }

@@ -106,9 +106,9 @@ func eventually(t *testing.T, path, want string) string {
 }
 
 func TestParseStat(t *testing.T) {
-	line := "12 (a ) S 1 (b) S 7 " + strings.Repeat("0 ", 17) + "4711 0"
+	line := "12 (a ) S 1 (b) S 7 " + strings.Repeat("0 ", 15) + "3 0 4711 0"
 	got, err := check.ParseStat([]byte(line))
-	if err != nil || got != (check.Stat{PID: 12, Parent: 7, State: "S", Ticks: "4711"}) {
+	if err != nil || got != (check.Stat{PID: 12, Parent: 7, State: "S", Threads: 3, Ticks: "4711"}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for _, bad := range []string{"", "12", "12 (a) S", "x (a) S 1 " + strings.Repeat("0 ", 20), ")("} {

@@ -25,14 +25,15 @@ const (
 //
 // journal has the events by run. log has their global order, which is the order of
 // the Merkle log's leaves; its batch is the size of the log before the commit that
-// wrote the row. nodes has the log's stored hashes (golang.org/x/mod/sumdb/tlog).
+// wrote the row. nodes has the log's inner hashes by their stored index
+// (golang.org/x/mod/sumdb/tlog); those of level 0 are the leaves in log.
 // runs has the index of each run's first event, so that a list of runs reads no
 // other events.
 const schema = `
 CREATE TABLE IF NOT EXISTS journal(
   run TEXT NOT NULL, seq INTEGER NOT NULL CHECK(seq > 0), idx INTEGER NOT NULL, epoch INTEGER NOT NULL,
   prev BLOB NOT NULL CHECK(length(prev) = 32), hash BLOB NOT NULL CHECK(length(hash) = 32), body BLOB NOT NULL,
-  PRIMARY KEY(run, seq)) STRICT, WITHOUT ROWID;
+  PRIMARY KEY(run, seq)) STRICT;
 CREATE TABLE IF NOT EXISTS log(
   idx INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER NOT NULL,
   leaf BLOB NOT NULL CHECK(length(leaf) = 32), batch INTEGER NOT NULL) STRICT;

@@ -123,9 +123,8 @@ func (s *session) write(next *staged) error {
 
 // insert writes the rows of a commit.
 func (s *session) insert(ctx context.Context, next *staged) error {
-	index := next.end.batch
-	for _, e := range next.events {
-		leaf := journal.Leaf(e.Hash)
+	for i, e := range next.events {
+		index, leaf := next.end.batch+uint64(i), next.stored[i][0]
 		if _, err := s.event.ExecContext(ctx, e.Run, int64(e.Seq), int64(index), int64(e.Epoch), e.Prev[:], e.Hash[:], e.Body); err != nil {
 			return fmt.Errorf("insert event: %w", err)
 		}
@@ -137,14 +136,13 @@ func (s *session) insert(ctx context.Context, next *staged) error {
 				return fmt.Errorf("insert run: %w", err)
 			}
 		}
-		index++
-	}
-	node := journal.StoredCount(next.end.batch)
-	for _, hash := range next.nodes {
-		if _, err := s.node.ExecContext(ctx, int64(node), hash[:]); err != nil {
-			return fmt.Errorf("insert hash: %w", err)
+		// The leaf is in log; the inner hashes stand behind it.
+		node := journal.StoredCount(index)
+		for level, hash := range next.stored[i][1:] {
+			if _, err := s.node.ExecContext(ctx, int64(node)+int64(level)+1, hash[:]); err != nil {
+				return fmt.Errorf("insert hash: %w", err)
+			}
 		}
-		node++
 	}
 	return nil
 }

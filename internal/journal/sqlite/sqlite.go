@@ -95,7 +95,6 @@ func openLocked(ctx context.Context, dir string, opts Options) (*Log, error) {
 		return nil, errors.Join(err, w.shut())
 	}
 	w.ballast = newBallast(dir, opts.Ballast)
-	go w.loop()
 	return &Log{View: view, writer: w}, nil
 }
 
@@ -105,7 +104,7 @@ func (l *Log) Append(ctx context.Context, run string, expected, epoch uint64, bo
 	if err := journal.CheckAppend(run, bodies); err != nil {
 		return nil, err
 	}
-	return l.writer.submit(ctx, &request{run: run, expected: expected, epoch: epoch, bodies: bodies})
+	return l.writer.queue.submit(ctx, &request{run: run, expected: expected, epoch: epoch, bodies: bodies})
 }
 
 // Close ends running appends, closes the database and gives back the lock.

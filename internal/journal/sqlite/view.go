@@ -240,7 +240,11 @@ func nodeReader(ctx context.Context, db querier) tlog.HashReader {
 		out := make([]tlog.Hash, len(indexes))
 		for i, index := range indexes {
 			var hash []byte
-			err := db.QueryRowContext(ctx, "SELECT hash FROM nodes WHERE idx = ?", index).Scan(&hash)
+			query, key := "SELECT hash FROM nodes WHERE idx = ?", index
+			if level, n := tlog.SplitStoredHashIndex(index); level == 0 {
+				query, key = "SELECT leaf FROM log WHERE idx = ?", n
+			}
+			err := db.QueryRowContext(ctx, query, key).Scan(&hash)
 			if errors.Is(err, sql.ErrNoRows) {
 				return nil, &journal.CorruptError{Reason: fmt.Sprintf("hash %d of the log is missing", index)}
 			}

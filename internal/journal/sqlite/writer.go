@@ -3,57 +3,17 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"allclear.dev/allclear/internal/journal"
 )
 
-// What one commit takes at most. The first request of a commit always goes in.
-const (
-	maxBatchBytes    = 8 << 20
-	maxBatchRequests = 512
-	// maxTails is how many tails of runs are remembered.
-	maxTails = 4096
-)
+// maxTails is how many tails of runs are remembered.
+const maxTails = 4096
 
-// request is one Append on its way.
-type request struct {
-	run             string
-	expected, epoch uint64
-	bodies          [][]byte
-	// state goes from waiting to taken (by the writer) or dropped (by its context).
-	state  atomic.Int32
-	done   chan struct{}
-	events []journal.Event
-	err    error
-}
-
-const (
-	waiting = iota
-	taken
-	dropped
-)
-
-// size is the bytes of the bodies.
-func (r *request) size() int {
-	n := 0
-	for _, body := range r.bodies {
-		n += len(body)
-	}
-	return n
-}
-
-// writer is the one goroutine that writes. Its fields but queue, quit and idle
-// belong to that goroutine.
+// writer writes. Its fields but queue belong to the goroutine whose turn it is in
+// the queue.
 type writer struct {
-	queue chan *request
-	quit  chan struct{}
-	idle  chan struct{}
-	once  sync.Once
-
+	queue   *queue
 	dir     string
 	session *session
 	anchors *anchors
@@ -66,10 +26,8 @@ type writer struct {
 
 // newWriter opens the database and applies the start-up rule.
 func newWriter(ctx context.Context, dir string, anchors *anchors) (*writer, error) {
-	w := &writer{
-		queue: make(chan *request), quit: make(chan struct{}), idle: make(chan struct{}),
-		dir: dir, anchors: anchors, tails: map[string]journal.Tail{},
-	}
+	w := &writer{dir: dir, anchors: anchors, tails: map[string]journal.Tail{}}
+	w.queue = newQueue(w.commit)
 	session, err := openSession(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -104,35 +62,13 @@ func (w *writer) start(ctx context.Context) error {
 	return w.anchors.write(anchor{size: end.size, root: w.tree.Root(), head: head})
 }
 
-// submit hands a request to the writer and waits for its outcome.
-func (w *writer) submit(ctx context.Context, r *request) ([]journal.Event, error) {
-	r.done = make(chan struct{})
-	select {
-	case w.queue <- r:
-	case <-w.quit:
-		return nil, journal.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, dropped) {
-			return nil, ctx.Err()
-		}
-		<-r.done
-	}
-	return r.events, r.err
-}
-
-// stop ends the goroutine and closes everything.
+// stop waits for running appends and closes everything.
 func (w *writer) stop() error {
-	w.once.Do(func() { close(w.quit) })
-	<-w.idle
+	w.queue.close()
 	return w.shut()
 }
 
-// shut closes the files; the goroutine is not running.
+// shut closes the files; nobody is at work.
 func (w *writer) shut() error {
 	var err error
 	if w.session != nil {
@@ -142,53 +78,15 @@ func (w *writer) shut() error {
 	return errors.Join(err, w.anchors.close())
 }
 
-// loop is the goroutine.
-func (w *writer) loop() {
-	defer close(w.idle)
-	for {
-		select {
-		case r := <-w.queue:
-			w.commit(w.collect(r))
-		case <-w.quit:
-			return
-		}
-	}
-}
-
-// collect takes all requests that are ready: they share one commit. Those whose
-// context has ended are left out. Yielding once lets goroutines that have just been
-// answered come back with their next append, so that a commit is not wasted on the
-// first of them.
-func (w *writer) collect(first *request) []*request {
-	var batch []*request
-	bytes := 0
-	add := func(r *request) {
-		if r.state.CompareAndSwap(waiting, taken) {
-			batch = append(batch, r)
-			bytes += r.size()
-		}
-	}
-	add(first)
-	runtime.Gosched()
-	for len(batch) < maxBatchRequests && bytes < maxBatchBytes {
-		select {
-		case r := <-w.queue:
-			add(r)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
 // staged is a commit in the making: what the state will be once it is stored.
 type staged struct {
 	requests []*request
 	events   []journal.Event
-	nodes    [][32]byte
-	tree     *journal.Tree
-	tails    map[string]journal.Tail
-	end      stored
+	// stored are the hashes that each event adds to the log, its leaf first.
+	stored [][][32]byte
+	tree   *journal.Tree
+	tails  map[string]journal.Tail
+	end    stored
 }
 
 // commit stores what can be stored of a batch and answers all its requests.
@@ -204,7 +102,6 @@ func (w *writer) commit(batch []*request) {
 		if err != nil && r.err == nil {
 			r.events, r.err = nil, err
 		}
-		close(r.done)
 	}
 }
 
@@ -230,7 +127,7 @@ func (w *writer) stage(batch []*request) (*staged, error) {
 		}
 		r.events = journal.Chain(r.run, tail, r.epoch, r.bodies)
 		for _, event := range r.events {
-			next.nodes = append(next.nodes, next.tree.Add(journal.Leaf(event.Hash))...)
+			next.stored = append(next.stored, next.tree.Add(journal.Leaf(event.Hash)))
 		}
 		next.events = append(next.events, r.events...)
 		next.requests = append(next.requests, r)
@@ -273,77 +170,4 @@ func (w *writer) store(next *staged) error {
 	}
 	w.ballast.refill()
 	return nil
-}
-
-// halt ends all writing: this append and every later one get the error.
-func (w *writer) halt(err error) error {
-	w.failed = err
-	if w.session != nil {
-		w.failed = errors.Join(err, w.session.close())
-		w.session = nil
-	}
-	return w.failed
-}
-
-// errNotStored is the cause of a commit that failed twice.
-var errNotStored = errors.New("nothing was stored")
-
-// settle is the protocol after an error of a commit, whose outcome is unknown:
-// close everything, open it again and look at the tail. Stored: nil. Not stored:
-// the same bytes once more, or the error. Cannot be told: halt.
-func (w *writer) settle(next *staged, cause error) error {
-	for try := 0; ; try++ {
-		closeErr := w.session.close()
-		w.session = nil
-		if syncFailed(cause) {
-			return w.halt(&journal.UncertainError{Cause: cause})
-		}
-		if err := classify(cause); errors.Is(err, journal.ErrCorrupt) {
-			return w.halt(err)
-		}
-		full := code(cause)&0xff == codeFull
-		freed := int64(0)
-		if full {
-			freed = w.ballast.release()
-		}
-		isStored, err := w.reopen(next)
-		switch {
-		case err != nil:
-			return w.halt(&journal.UncertainError{Cause: errors.Join(cause, closeErr, err)})
-		case isStored:
-			return nil
-		case full:
-			return &journal.FullError{Cause: cause, Freed: freed}
-		case try > 0:
-			return fmt.Errorf("append: %w: %w", errNotStored, cause)
-		}
-		if cause = w.session.write(next); cause == nil {
-			return nil
-		}
-	}
-}
-
-// reopen opens the database again and tells whether it holds the commit. Opening
-// moves the WAL into the database file and syncs it, so what is seen is durable.
-func (w *writer) reopen(next *staged) (isStored bool, err error) {
-	ctx := context.Background()
-	if w.session, err = openSession(ctx, w.dir); err != nil {
-		return false, err
-	}
-	end, err := readStored(ctx, w.session.conn)
-	if err != nil {
-		return false, err
-	}
-	want := w.tree
-	if end.size == next.end.size {
-		want = next.tree
-	}
-	root, err := rootAt(ctx, w.session.conn)(end.size)
-	if err != nil {
-		return false, err
-	}
-	if end.size != want.Size() || root != want.Root() {
-		return false, &journal.CorruptError{Reason: fmt.Sprintf("after an error the database holds %d other events than the %d that were written", end.size, want.Size())}
-	}
-	return want == next.tree, nil
 }

@@ -303,21 +303,27 @@ func (d *diagnosis) strangers() {
 	}
 }
 
-// order names rows that stand where another one stood. That all numbers behind a
-// gap or a stranger are shifted is no new order.
+// order names rows that stand, or are numbered, where another one was. That all
+// numbers behind a gap or a stranger are shifted is no new order.
 func (d *diagnosis) order() {
-	var stand []uint64
 	var rows []int
 	for row, seq := range d.home {
 		if seq != 0 {
-			stand = append(stand, seq)
 			rows = append(rows, row)
 		}
 	}
-	sorted := slices.Sorted(slices.Values(stand))
-	for i, seq := range stand {
-		if seq != sorted[i] {
-			d.add(Reordered, seq, seq, d.rows[rows[i]].Index, fmt.Sprintf("it stands where event %d stood", sorted[i]))
+	d.misplaced(rows)
+	slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(d.rows[a].Seq, d.rows[b].Seq) })
+	d.misplaced(rows)
+}
+
+// misplaced names the rows of a list that are not in the order of their true
+// numbers.
+func (d *diagnosis) misplaced(rows []int) {
+	sorted := slices.SortedFunc(slices.Values(rows), func(a, b int) int { return cmp.Compare(d.home[a], d.home[b]) })
+	for i, row := range rows {
+		if row != sorted[i] {
+			d.add(Reordered, d.home[row], d.home[row], d.rows[row].Index, fmt.Sprintf("it stands where event %d stood", d.home[sorted[i]]))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"context"
 	"testing"
 
 	"allclear.dev/allclear/internal/journal"
@@ -13,3 +14,8 @@ func TestMemory(t *testing.T) {
 		return func() (journal.Log, error) { return log, nil }
 	})
 }
+
+// noContext is a context that never ends; tests of properties have no other.
+type noContext struct{ context.Context }
+
+func (noContext) Err() error { return nil }

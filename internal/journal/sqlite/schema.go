@@ -25,8 +25,10 @@ const (
 //
 // journal has the events by run. log has their global order, which is the order of
 // the Merkle log's leaves; its batch is the size of the log before the commit that
-// wrote the row. nodes has the log's inner hashes by their stored index
-// (golang.org/x/mod/sumdb/tlog); those of level 0 are the leaves in log.
+// wrote the row, and its inner are the inner hashes that the leaf completed, lowest
+// level first, one behind the other: with the leaf before them what
+// golang.org/x/mod/sumdb/tlog calls the stored hashes. Each further table would cost
+// every append another page in the WAL.
 // runs has the index of each run's first event, so that a list of runs reads no
 // other events.
 const schema = `
@@ -36,15 +38,12 @@ CREATE TABLE IF NOT EXISTS journal(
   PRIMARY KEY(run, seq)) STRICT;
 CREATE TABLE IF NOT EXISTS log(
   idx INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER NOT NULL,
-  leaf BLOB NOT NULL CHECK(length(leaf) = 32), batch INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS nodes(idx INTEGER PRIMARY KEY, hash BLOB NOT NULL CHECK(length(hash) = 32)) STRICT;
+  leaf BLOB NOT NULL CHECK(length(leaf) = 32), inner BLOB NOT NULL, batch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS runs(first INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE) STRICT;
 CREATE TRIGGER IF NOT EXISTS journal_update BEFORE UPDATE ON journal BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
 CREATE TRIGGER IF NOT EXISTS journal_delete BEFORE DELETE ON journal BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
 CREATE TRIGGER IF NOT EXISTS log_update BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the log only grows'); END;
 CREATE TRIGGER IF NOT EXISTS log_delete BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'the log only grows'); END;
-CREATE TRIGGER IF NOT EXISTS nodes_update BEFORE UPDATE ON nodes BEGIN SELECT RAISE(ABORT, 'the log only grows'); END;
-CREATE TRIGGER IF NOT EXISTS nodes_delete BEFORE DELETE ON nodes BEGIN SELECT RAISE(ABORT, 'the log only grows'); END;
 CREATE TRIGGER IF NOT EXISTS runs_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'the list of runs only grows'); END;
 CREATE TRIGGER IF NOT EXISTS runs_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'the list of runs only grows'); END;
 PRAGMA user_version = 1;

@@ -15,7 +15,7 @@ type session struct {
 	db   *sql.DB
 	conn *sql.Conn
 	// The statements of a commit.
-	begin, commit, rollback, event, log, node, run *sql.Stmt
+	begin, commit, rollback, event, log, run *sql.Stmt
 }
 
 // openSession opens the database, makes the tables if they are missing, and moves
@@ -53,8 +53,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"}, {&s.commit, "COMMIT"}, {&s.rollback, "ROLLBACK"},
 		{&s.event, "INSERT INTO journal(run, seq, idx, epoch, prev, hash, body) VALUES(?, ?, ?, ?, ?, ?, ?)"},
-		{&s.log, "INSERT INTO log(idx, run, seq, leaf, batch) VALUES(?, ?, ?, ?, ?)"},
-		{&s.node, "INSERT INTO nodes(idx, hash) VALUES(?, ?)"},
+		{&s.log, "INSERT INTO log(idx, run, seq, leaf, inner, batch) VALUES(?, ?, ?, ?, ?, ?)"},
 		{&s.run, "INSERT INTO runs(first, run) VALUES(?, ?)"},
 	} {
 		if *p.stmt, err = s.conn.PrepareContext(ctx, p.text); err != nil {
@@ -124,23 +123,19 @@ func (s *session) write(next *staged) error {
 // insert writes the rows of a commit.
 func (s *session) insert(ctx context.Context, next *staged) error {
 	for i, e := range next.events {
-		index, leaf := next.end.batch+uint64(i), next.stored[i][0]
+		index, leaf, inner := next.end.batch+uint64(i), next.stored[i][0], make([]byte, 0, 64)
+		for _, hash := range next.stored[i][1:] {
+			inner = append(inner, hash[:]...)
+		}
 		if _, err := s.event.ExecContext(ctx, e.Run, int64(e.Seq), int64(index), int64(e.Epoch), e.Prev[:], e.Hash[:], e.Body); err != nil {
 			return fmt.Errorf("insert event: %w", err)
 		}
-		if _, err := s.log.ExecContext(ctx, int64(index), e.Run, int64(e.Seq), leaf[:], int64(next.end.batch)); err != nil {
+		if _, err := s.log.ExecContext(ctx, int64(index), e.Run, int64(e.Seq), leaf[:], inner, int64(next.end.batch)); err != nil {
 			return fmt.Errorf("insert log entry: %w", err)
 		}
 		if e.Seq == 1 {
 			if _, err := s.run.ExecContext(ctx, int64(index), e.Run); err != nil {
 				return fmt.Errorf("insert run: %w", err)
-			}
-		}
-		// The leaf is in log; the inner hashes stand behind it.
-		node := journal.StoredCount(index)
-		for level, hash := range next.stored[i][1:] {
-			if _, err := s.node.ExecContext(ctx, int64(node)+int64(level)+1, hash[:]); err != nil {
-				return fmt.Errorf("insert hash: %w", err)
 			}
 		}
 	}

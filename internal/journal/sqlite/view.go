@@ -240,12 +240,10 @@ func nodeReader(ctx context.Context, db querier) tlog.HashReader {
 		out := make([]tlog.Hash, len(indexes))
 		for i, index := range indexes {
 			var hash []byte
-			query, key := "SELECT hash FROM nodes WHERE idx = ?", index
-			if level, n := tlog.SplitStoredHashIndex(index); level == 0 {
-				query, key = "SELECT leaf FROM log WHERE idx = ?", n
-			}
-			err := db.QueryRowContext(ctx, query, key).Scan(&hash)
-			if errors.Is(err, sql.ErrNoRows) {
+			// Hash n of a level was completed by the last of its 2^level leaves.
+			level, n := tlog.SplitStoredHashIndex(index)
+			err := db.QueryRowContext(ctx, "SELECT iif(?1 = 0, leaf, substr(inner, 32 * ?1 - 31, 32)) FROM log WHERE idx = ?2", level, (n+1)<<level-1).Scan(&hash)
+			if errors.Is(err, sql.ErrNoRows) || err == nil && len(hash) != len(out[i]) {
 				return nil, &journal.CorruptError{Reason: fmt.Sprintf("hash %d of the log is missing", index)}
 			}
 			if err != nil {

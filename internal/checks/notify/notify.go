@@ -232,7 +232,7 @@ func (p *notification) Run(ctx context.Context, env *check.Env) (check.Outcome, 
 	for _, t := range p.To {
 		miss, err := p.deliver(ctx, env, t, facts)
 		if later, ok := errors.AsType[*check.RetryLater](err); ok {
-			wait = max(wait, later.After)
+			wait, err = max(wait, later.After), later.Err
 		}
 		if err != nil {
 			unknown = append(unknown, fmt.Errorf("%s: %w", t, err))

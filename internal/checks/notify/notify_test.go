@@ -83,7 +83,7 @@ func TestNotify(t *testing.T) {
 		{Name: "refused", Params: "to: webhook:" + h.url + "/refuse\ntext: x", Want: "fail: ...answered 403, want 2xx"},
 		{Name: "redirected", Params: "to: webhook:" + h.url + "/moved\ntext: x", Want: "fail: ...answered 302, want 2xx"},
 		{Name: "broken", Params: "to: webhook:" + h.url + "/broken\ntext: x", Want: "error: ...answered 502: whether the message was taken is not known"},
-		{Name: "busy", Params: "to: webhook:" + h.url + "/busy\ntext: x", Want: "error: ...answered 429 (try again in 12s) (try again in 12s)"},
+		{Name: "busy", Params: "to: webhook:" + h.url + "/busy\ntext: x", Want: "error: ...answered 429 (try again in 12s)"},
 		{Name: "nobody", Params: "to: webhook:http://127.0.0.1:1/\ntext: x", Want: "error: ...refused"},
 		{Name: "no answer", Params: "to: webhook:" + closed + "\ntext: x", Want: "error: ...EOF"},
 		{Name: "garbage", Params: "to: webhook:" + garbage + "\ntext: x", Want: "error: ...malformed HTTP response..."},

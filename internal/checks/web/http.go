@@ -142,11 +142,7 @@ func (p *httpCheck) Run(ctx context.Context, env *check.Env) (check.Outcome, err
 	miss, err := s.all(ctx)
 	outcome := s.outcome(miss)
 	if err != nil {
-		// A server's delay must survive the masking of the message.
-		if wait, ok := errors.AsType[*check.RetryLater](err); ok {
-			return outcome, &check.RetryLater{After: wait.After, Err: errors.New(s.mask.hide(wait.Err.Error()))}
-		}
-		return outcome, errors.New(s.mask.hide(err.Error()))
+		return outcome, hideError(err, s.mask)
 	}
 	return s.keep(outcome)
 }

@@ -288,6 +288,7 @@ func TestHTTPEvidence(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	checktest.Page(t, web.HTTP)
+	checktest.Page(t, web.Flow)
 }
 
 func fact(name, want string) func(*testing.T, check.Outcome) {

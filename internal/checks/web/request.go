@@ -254,9 +254,8 @@ func (m *mask) add(value string) {
 // hide gives text without the secrets.
 func (m *mask) hide(text string) string {
 	for _, value := range m.values {
-		text = strings.ReplaceAll(text, value, secret.Redacted)
-		if escaped := url.QueryEscape(value); escaped != value {
-			text = strings.ReplaceAll(text, escaped, secret.Redacted)
+		for _, form := range []string{value, inURL(value), url.QueryEscape(value), strings.Trim(canonical(value), `"`)} {
+			text = strings.ReplaceAll(text, form, secret.Redacted)
 		}
 	}
 	return text

@@ -140,7 +140,7 @@ func finding(err error) (string, bool) {
 // later gives the error for an answer 429: the server was asked too often, which
 // says nothing about what was to be checked.
 func later(a answer, now time.Time) error {
-	err := fmt.Errorf("%s %s answered 429 (too many requests)", a.method, a.url)
+	err := errors.New("answered 429 (too many requests)")
 	text := a.header.Get("Retry-After")
 	after := time.Duration(0)
 	if seconds, e := strconv.ParseInt(text, 10, 32); e == nil && seconds >= 0 {
@@ -151,6 +151,16 @@ func later(a answer, now time.Time) error {
 		return err
 	}
 	return &check.RetryLater{After: min(after, maxRetryAfter), Err: err}
+}
+
+// hideError gives an error without secrets; a server's delay stays known.
+func hideError(err error, m *mask) error {
+	text := m.hide(err.Error())
+	if wait, ok := errors.AsType[*check.RetryLater](err); ok {
+		text = strings.Replace(text, fmt.Sprintf(" (try again in %s)", wait.After), "", 1)
+		return &check.RetryLater{After: wait.After, Err: errors.New(text)}
+	}
+	return errors.New(text)
 }
 
 // facts gives the evidence of one answer.

@@ -110,8 +110,10 @@ type Item struct {
 	// Blanks are the fields to fill in of the item's text.
 	Blanks []Blank
 
-	textEnd int
-	idPath  string
+	// textEnd is the offset behind the text's last line, indent the width of the
+	// indentation that continues the item, or -1 when quotation marks belong to it.
+	textEnd, indent int
+	idPath          string
 }
 
 // CodeBlock is an ordinary fence.

@@ -58,15 +58,26 @@ func Tick(src []byte, item *Item, ticked bool) []byte {
 // Owner is what a block can stand under: a *Checklist (its title), a *Phase, a
 // *Section or an *Item.
 type Owner interface {
-	// insertion gives the offset behind the line that the block follows, the
-	// offset of what it is indented like (or -1), and the block that is there.
-	insertion() (after, like int, block *Block)
+	slot() slot
 }
 
-func (c *Checklist) insertion() (int, int, *Block) { return c.after, -1, c.Block }
-func (p *Phase) insertion() (int, int, *Block)     { return p.after, -1, p.Block }
-func (s *Section) insertion() (int, int, *Block)   { return s.after, -1, s.Block }
-func (i *Item) insertion() (int, int, *Block)      { return i.textEnd, i.Box - 1, i.Block }
+// slot is where a block goes.
+type slot struct {
+	// after is the offset behind the line that the block follows; 0 when there is
+	// no heading.
+	after int
+	// like is the offset of what the block is indented like, or -1.
+	like int
+	// indent is the width of that indentation, or -1 when there is more to it.
+	indent int
+	// block is the one that is there, or nil.
+	block *Block
+}
+
+func (c *Checklist) slot() slot { return slot{c.after, -1, -1, c.Block} }
+func (p *Phase) slot() slot     { return slot{p.after, -1, -1, p.Block} }
+func (s *Section) slot() slot   { return slot{s.after, -1, -1, s.Block} }
+func (i *Item) slot() slot      { return slot{i.textEnd, i.Box - 1, i.indent, i.Block} }
 
 // InsertBlock puts a block with the given YAML under an item, right below its
 // text, or under a heading. The block is indented like the item's text and uses
@@ -81,30 +92,33 @@ func InsertBlock(src []byte, owner Owner, yamlText string) ([]byte, error) {
 
 // InsertBlockEdit is InsertBlock as an edit, for several at once.
 func InsertBlockEdit(src []byte, owner Owner, yamlText string) (Edit, error) {
-	after, like, block := owner.insertion()
+	at := owner.slot()
 	switch {
-	case block != nil:
-		return Edit{}, fmt.Errorf("insert block: there is one on line %d", block.Pos.Line)
-	case after <= 0:
+	case at.block != nil:
+		return Edit{}, fmt.Errorf("insert block: there is one on line %d", at.block.Pos.Line)
+	case at.after <= 0:
 		return Edit{}, errors.New("insert block: there is no heading to put it under")
-	case after > len(src) || like >= after:
+	case at.after > len(src) || at.like >= at.after:
 		return Edit{}, errors.New("insert block: not of this source")
 	}
 	prefix := ""
-	if like >= 0 {
-		prefix = continuationOf(src, like)
+	if at.like >= 0 {
+		prefix = continuationOf(src, at.like)
+	}
+	if at.indent >= 0 && columns(prefix) != at.indent {
+		prefix = strings.Repeat(" ", at.indent)
 	}
 	lines, err := blockLines(yamlText)
 	if err != nil {
 		return Edit{}, fmt.Errorf("insert block: %w", err)
 	}
-	end := lineEndAt(src, after)
+	end := lineEndAt(src, at.after)
 	var b strings.Builder
 	for _, line := range lines {
 		b.WriteString(end)
 		b.WriteString(strings.TrimRight(prefix+line, " \t"))
 	}
-	return Edit{Start: after, End: after, Text: b.String()}, nil
+	return Edit{Start: at.after, End: at.after, Text: b.String()}, nil
 }
 
 // ReplaceBlock puts other YAML into a block that is there. The block must come
@@ -150,30 +164,39 @@ func blockLines(yamlText string) ([]string, error) {
 }
 
 // continuationOf gives what a line must begin with to belong to what stands at an
-// offset: quotation marks stay, list markers become spaces.
+// offset: quotation marks stay, list markers become spaces. Tabs stay at the
+// beginning only; behind a marker they become the spaces they stand for, because
+// Markdown measures them from the marker.
 func continuationOf(src []byte, offset int) string {
 	start := bytes.LastIndexByte(src[:offset], '\n') + 1
+	if start == 0 && bytes.HasPrefix(src, []byte(byteOrderMark)) {
+		start = len(byteOrderMark)
+	}
 	var b strings.Builder
+	leading := true
 	for i := start; i < offset; i++ {
 		switch c := src[i]; {
-		case c == '\t':
+		case c == '\t' && leading:
 			b.WriteByte('\t')
+			continue
+		case c == '\t':
+			width := columns(string(src[start : i+1]))
+			for columns(b.String()) < width {
+				b.WriteByte(' ')
+			}
 		case c == '>':
 			b.WriteByte('>')
 			// The space that may follow belongs to the quotation.
 			if i+1 < offset && src[i+1] != ' ' && src[i+1] != '\t' {
 				b.WriteByte(' ')
 			}
-		case i == start && bytes.HasPrefix(src[i:], []byte(byteOrderMark)):
-			i += len(byteOrderMark) - 1
 		default:
 			b.WriteByte(' ')
 		}
+		leading = false
 	}
 	return b.String()
 }
-
-func (b *builder) continuation(offset int) string { return continuationOf(b.src, offset) }
 
 // columns is the width of an indentation; a tab ends at the next multiple of 4.
 func columns(indent string) int {

@@ -68,7 +68,8 @@ func (b *builder) readFence(n *ast.FencedCodeBlock) fence {
 	}
 	f.end = b.lines.end(number)
 	if next := number + 1; next <= len(b.lines.starts) && b.closes(f, next) {
-		f.end, f.closed = b.lines.end(next), true
+		line := bytes.TrimRight(b.src[b.lines.start(next):b.lines.end(next)], " \t\r")
+		f.end, f.closed = b.lines.start(next)+len(line), true
 	}
 	f.atEnd = !f.closed && len(bytes.TrimSpace(b.src[f.end:])) == 0
 	return f
@@ -260,7 +261,7 @@ func (b *builder) pushedOut(f fence, at *place) bool {
 	if item.Box < blockOffset(previous) {
 		return false
 	}
-	need := columns(b.continuation(item.Box - 1))
+	need := b.textColumn(item)
 	have := columns(string(b.src[b.lines.start(b.lines.number(f.open)):f.open]))
 	if have >= need {
 		return false
@@ -269,6 +270,14 @@ func (b *builder) pushedOut(f fence, at *place) bool {
 		"block is outside %s: it is indented by %d, the item's text by %d", where(item), have, need)
 	p.Hint = "indent every line of the block by " + plural(need-have, "more space")
 	return true
+}
+
+// textColumn is how far the lines of an item are indented.
+func (b *builder) textColumn(item *Item) int {
+	if item.indent >= 0 {
+		return item.indent
+	}
+	return columns(continuationOf(b.src, item.Box-1))
 }
 
 // pushedIntoText reports a block that is indented so far that Markdown reads it
@@ -289,8 +298,7 @@ func (b *builder) pushedIntoText(n ast.Node, item *Item) bool {
 		p := b.problem(start, len(strings.TrimSpace(string(line))), "block is indented too far: Markdown reads it as text")
 		p.Hint = "begin every line of the block at the same column as the text of its item"
 		if item != nil {
-			need := columns(b.continuation(item.Box - 1))
-			p.Hint = "indent every line of the block by exactly " + plural(need, "space")
+			p.Hint = "indent every line of the block by exactly " + plural(b.textColumn(item), "space")
 		}
 		found = true
 	}

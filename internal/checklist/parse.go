@@ -51,7 +51,7 @@ func ParseWith(file string, src []byte, opts Options) (*Checklist, diag.Problems
 		b.list.lines = newLineIndex(nil)
 		return b.list, b.problems
 	}
-	b.src = src
+	b.src = withFinalLineEnd(src)
 	b.list.lines = newLineIndex(src)
 	b.lines = b.list.lines
 	if n := len(b.lines.starts); n > maxLines {
@@ -60,7 +60,7 @@ func ParseWith(file string, src []byte, opts Options) (*Checklist, diag.Problems
 	}
 	b.encoding()
 	md := newMarkdown()
-	root := md.parse(markdownSource(src))
+	root := md.parse(markdownSource(b.src))
 	if md.tooDeep >= 0 {
 		b.problem(md.tooDeep, 1, "nested deeper than %d lists and quotations", maxNesting)
 	}
@@ -69,6 +69,15 @@ func ParseWith(file string, src []byte, opts Options) (*Checklist, diag.Problems
 	b.assignIDs()
 	b.empty()
 	return b.list, b.sorted()
+}
+
+// withFinalLineEnd adds the line end that the last line may lack: Markdown reads
+// a few last lines differently without it, and an edit may add one.
+func withFinalLineEnd(src []byte) []byte {
+	if len(src) == 0 || src[len(src)-1] == '\n' {
+		return src
+	}
+	return append(bytes.Clone(src), '\n')
 }
 
 // markdownSource hides what Markdown would misread behind blank lines of the same
@@ -116,6 +125,7 @@ func frontMatter(src []byte) int {
 
 // builder collects a checklist while walking the Markdown tree.
 type builder struct {
+	// src is the source with a final line end.
 	src      []byte
 	lines    lineIndex
 	opts     Options
@@ -213,7 +223,7 @@ func (b *builder) encoding() {
 		at := invalidUTF8(b.src)
 		b.problem(at, 1, "not UTF-8: byte 0x%02x", b.src[at]).Hint = "save the file as UTF-8"
 	}
-	if bytes.IndexByte(b.src, '\n') < 0 && bytes.IndexByte(bytes.TrimRight(b.src, "\r"), '\r') >= 0 {
+	if src := b.list.Source; bytes.IndexByte(src, '\n') < 0 && bytes.IndexByte(bytes.TrimRight(src, "\r"), '\r') >= 0 {
 		b.whole("lines end with a lone carriage return").Hint = "save the file with LF or CRLF line ends"
 	}
 }

@@ -46,12 +46,13 @@ func (x lineIndex) number(offset int) int {
 // start gives the offset of a line's first byte.
 func (x lineIndex) start(number int) int { return int(x.starts[number-1]) }
 
-// end gives the offset after a line's last byte, its line end left out.
+// end gives the offset after a line's last byte, its line end left out. A carriage
+// return at the end of the file is no line end.
 func (x lineIndex) end(number int) int {
-	end := len(x.src)
-	if number < len(x.starts) {
-		end = int(x.starts[number]) - 1
+	if number >= len(x.starts) {
+		return len(x.src)
 	}
+	end := int(x.starts[number]) - 1
 	if end > x.start(number) && x.src[end-1] == '\r' {
 		end--
 	}

@@ -98,7 +98,7 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 	}
 	item := &Item{
 		Text: text, Pos: b.list.PosAt(start), Box: start + 1, Ticked: b.src[start+1] != ' ',
-		Parent: at.item, textEnd: end,
+		Parent: at.item, textEnd: end, indent: indentation(n),
 	}
 	item.Raw = b.raw(n, start+3)
 	item.Blanks = b.blanksOf(n, start+3)
@@ -113,6 +113,21 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 	b.items = append(b.items, item)
 	b.headingItems++
 	return item
+}
+
+// indentation is how far a line must be indented to continue the list entries
+// around a block, as Markdown measures them, or -1 inside a quotation.
+func indentation(n ast.Node) int {
+	sum := 0
+	for n = n.Parent(); n != nil; n = n.Parent() {
+		switch n := n.(type) {
+		case *ast.ListItem:
+			sum += n.Offset
+		case *ast.Blockquote:
+			return -1
+		}
+	}
+	return sum
 }
 
 // raw joins the lines of a paragraph as written, from an offset on.

@@ -76,9 +76,9 @@ const Unlogged = math.MaxUint64
 type Entry struct {
 	// Index counts the entries of the log from 0, or is Unlogged.
 	Index uint64
-	// Leaf is the log's own record of the event's leaf hash; all zero if the source
-	// keeps none.
-	Leaf [sha256.Size]byte
+	// Leaf is the log's own record of the event's leaf hash; nil if the source keeps
+	// none.
+	Leaf []byte
 	Event
 }
 

@@ -46,7 +46,7 @@ func (m *Memory) Append(ctx context.Context, run string, expected, epoch uint64,
 		for _, h := range m.tree.Add(leaf) {
 			m.nodes = append(m.nodes, h)
 		}
-		m.entries = append(m.entries, Entry{Index: index, Leaf: leaf, Event: event})
+		m.entries = append(m.entries, Entry{Index: index, Leaf: leaf[:], Event: event})
 		m.runs[run] = append(m.runs[run], index)
 	}
 	return clone(events), nil

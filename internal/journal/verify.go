@@ -1,8 +1,8 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"iter"
 	"slices"
@@ -114,12 +114,6 @@ type runState struct {
 	reason  string
 }
 
-// leafError is an entry whose event is not what the log recorded.
-type leafError struct {
-	entry    Entry
-	recorded [sha256.Size]byte
-}
-
 // verifier is the state of one Verify.
 type verifier struct {
 	heads    []Checkpoint
@@ -130,7 +124,7 @@ type verifier struct {
 	last     Entry
 	runs     map[string]*runState
 	order    []string // suspect runs
-	leaves   []leafError
+	leaves   []Entry  // whose event is not what the log recorded
 	gaps     []span   // indexes that were passed over
 	late     []uint64 // indexes that came after higher ones
 	findings []Finding
@@ -181,12 +175,11 @@ func (v *verifier) place(e Entry) {
 		v.tree = Tree{size: e.Index}
 	}
 	leaf := Leaf(e.Hash)
-	switch recorded := e.Leaf != [sha256.Size]byte{}; {
-	case e.Body == nil && recorded:
-		leaf = e.Leaf
-	case recorded && leaf != e.Leaf:
-		v.leaves = append(v.leaves, leafError{entry: e, recorded: e.Leaf})
-		leaf = e.Leaf
+	if e.Leaf != nil && e.Body != nil && !bytes.Equal(leaf[:], e.Leaf) {
+		v.leaves = append(v.leaves, e)
+	}
+	if len(e.Leaf) == len(leaf) {
+		copy(leaf[:], e.Leaf) // what the root was made of
 	}
 	v.last = e
 	if !v.intact {
@@ -280,17 +273,18 @@ func (v *verifier) checkLeaves() {
 			named[place{f.Run, f.Seq}] = true
 		}
 	}
-	recorded := map[[sha256.Size]byte]bool{}
-	for _, l := range v.leaves {
-		recorded[l.recorded] = true
+	recorded := map[string]bool{}
+	for _, e := range v.leaves {
+		recorded[string(e.Leaf)] = true
 	}
-	for _, l := range v.leaves {
+	for _, e := range v.leaves {
+		leaf := Leaf(e.Hash)
 		switch {
-		case named[place{l.entry.Run, l.entry.Seq}]:
-		case recorded[Leaf(l.entry.Hash)]:
-			v.add(Reordered, l.entry, "the log recorded the event at another index")
+		case named[place{e.Run, e.Seq}]:
+		case recorded[string(leaf[:])]:
+			v.add(Reordered, e, "the log recorded the event at another index")
 		default:
-			v.add(Changed, l.entry, "its hash is not the one that the log recorded")
+			v.add(Changed, e, "its hash is not the one that the log recorded")
 		}
 	}
 }

@@ -34,7 +34,7 @@ func sample(t interface{ Fatal(...any) }) ([]journal.Entry, journal.Checkpoint) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.Leaf = [32]byte{}
+		e.Leaf = nil
 		entries = append(entries, e)
 	}
 	head, err := log.Head(ctx)
@@ -331,7 +331,8 @@ func TestVerifyStoreWithOwnLeaves(t *testing.T) {
 	withLeaves := func() ([]journal.Entry, journal.Checkpoint) {
 		entries, head := sample(t)
 		for i := range entries {
-			entries[i].Leaf = journal.Leaf(entries[i].Hash)
+			leaf := journal.Leaf(entries[i].Hash)
+			entries[i].Leaf = leaf[:]
 		}
 		return entries, head
 	}
@@ -452,7 +453,9 @@ func FuzzVerify(f *testing.F) {
 			if c[6]&16 != 0 {
 				lose(&e)
 			}
-			e.Leaf[0] = c[7] & 1
+			if c[7]&1 != 0 {
+				e.Leaf = c[:c[7]%9]
+			}
 			entries = append(entries, e)
 		}
 		head := journal.Checkpoint{Size: size}

@@ -380,8 +380,11 @@ func testVerify(t *testing.T, s *store) {
 	}
 	verify(t, s.log)
 	entries := collect(t, s.log.Entries(t.Context(), 290))
-	if len(entries) != 10 || entries[0].Index != 290 || entries[0].Leaf != journal.Leaf(entries[0].Hash) {
-		t.Errorf("from 290: %d entries", len(entries))
+	if len(entries) != 10 {
+		t.Fatalf("from 290: %d entries", len(entries))
+	}
+	if leaf := journal.Leaf(entries[0].Hash); entries[0].Index != 290 || !bytes.Equal(entries[0].Leaf, leaf[:]) {
+		t.Errorf("from 290: %+v", entries[0])
 	}
 	head := s.head()
 	head.Size++

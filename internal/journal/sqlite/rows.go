@@ -123,12 +123,12 @@ func (v *View) rows(ctx context.Context, query string, args ...any) ([]journal.E
 // is cut or filled up with zeros.
 func scanEntry(rows *sql.Rows) (journal.Entry, error) {
 	var (
-		entry            journal.Entry
-		index, epoch     sql.Null[int64]
-		seq              int64
-		leaf, prev, hash []byte
+		entry        journal.Entry
+		index, epoch sql.Null[int64]
+		seq          int64
+		prev, hash   []byte
 	)
-	if err := rows.Scan(&index, &leaf, &entry.Run, &seq, &epoch, &prev, &hash, &entry.Body); err != nil {
+	if err := rows.Scan(&index, &entry.Leaf, &entry.Run, &seq, &epoch, &prev, &hash, &entry.Body); err != nil {
 		return entry, err
 	}
 	entry.Index = journal.Unlogged
@@ -139,7 +139,6 @@ func scanEntry(rows *sql.Rows) (journal.Entry, error) {
 	if hash != nil && entry.Body == nil {
 		entry.Body = []byte{} // an empty body is not a missing event
 	}
-	copy(entry.Leaf[:], leaf)
 	copy(entry.Prev[:], prev)
 	copy(entry.Hash[:], hash)
 	return entry, nil

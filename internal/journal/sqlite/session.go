@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,31 +19,33 @@ type session struct {
 	begin, commit, rollback, event, log, run *sql.Stmt
 }
 
-// openSession opens the database, makes the tables if they are missing, and moves
-// what an earlier process left in the WAL into the database file: that syncs it, so
-// that what is read is on the disk and not only in the kernel's memory.
-func openSession(ctx context.Context, dir string) (*session, error) {
+// openSession opens the database and makes the tables if they are missing. With
+// settle it moves what is in the WAL into the database file: that writes and syncs
+// it again, so that what is read is on the disk and not only in the kernel's memory.
+func openSession(ctx context.Context, dir string, settle bool) (*session, error) {
 	db, err := openDatabase(dir, false)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{db: db}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, settle); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
 // open takes the connection and prepares it.
-func (s *session) open(ctx context.Context) (err error) {
+func (s *session) open(ctx context.Context, settle bool) (err error) {
 	if err := checkVersion(ctx, s.db, true); err != nil {
 		return err
 	}
 	if s.conn, err = s.db.Conn(ctx); err != nil {
 		return fmt.Errorf("open database: %w", classify(err))
 	}
-	if err := s.emptyWAL(ctx); err != nil {
-		return err
+	if settle {
+		if err := s.emptyWAL(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.migrate(ctx); err != nil {
 		return err
@@ -94,13 +97,19 @@ func (s *session) migrate(ctx context.Context) error {
 	return nil
 }
 
-// close closes the connection. Statements go with it.
+// close closes the connection. Its statements do not go with it, and SQLite keeps
+// the files open until they are closed, too.
 func (s *session) close() error {
-	var err error
-	if s.conn != nil {
-		err = s.conn.Close()
+	var errs []error
+	for _, stmt := range []*sql.Stmt{s.begin, s.commit, s.rollback, s.event, s.log, s.run} {
+		if stmt != nil {
+			errs = append(errs, stmt.Close())
+		}
 	}
-	return errors.Join(err, s.db.Close())
+	if s.conn != nil {
+		errs = append(errs, s.conn.Close())
+	}
+	return errors.Join(append(errs, s.db.Close())...)
 }
 
 // write stores a commit. After an error its outcome is unknown.
@@ -155,7 +164,8 @@ func (s *session) checkBatch(ctx context.Context, end stored) (head [32]byte, er
 		if err != nil {
 			return head, fmt.Errorf("read last commit: %w", classify(err))
 		}
-		if journal.Hash(entry.Run, entry.Seq, entry.Prev, entry.Body) != entry.Hash || journal.Leaf(entry.Hash) != entry.Leaf {
+		leaf := journal.Leaf(entry.Hash)
+		if journal.Hash(entry.Run, entry.Seq, entry.Prev, entry.Body) != entry.Hash || !bytes.Equal(leaf[:], entry.Leaf) {
 			return head, &journal.CorruptError{Run: entry.Run, Seq: entry.Seq, Reason: "the event of the last commit is not what the log says"}
 		}
 		head = entry.Hash

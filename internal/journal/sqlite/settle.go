@@ -39,7 +39,7 @@ func (w *writer) settle(next *staged, cause error) error {
 		if full {
 			freed = w.ballast.release()
 		}
-		isStored, err := w.reopen(next)
+		isStored, err := w.reopen(next, !full)
 		switch {
 		case err != nil:
 			return w.halt(&journal.UncertainError{Cause: errors.Join(cause, closeErr, err)})
@@ -56,11 +56,12 @@ func (w *writer) settle(next *staged, cause error) error {
 	}
 }
 
-// reopen opens the database again and tells whether it holds the commit. Opening
-// moves the WAL into the database file and syncs it, so what is seen is durable.
-func (w *writer) reopen(next *staged) (isStored bool, err error) {
+// reopen opens the database again and tells whether it holds the commit. Unless the
+// disk is full, when no sync has failed and the room is needed, opening settles the
+// WAL, so that what is seen is durable.
+func (w *writer) reopen(next *staged, settle bool) (isStored bool, err error) {
 	ctx := context.Background()
-	if w.session, err = openSession(ctx, w.dir); err != nil {
+	if w.session, err = openSession(ctx, w.dir, settle); err != nil {
 		return false, err
 	}
 	end, err := readStored(ctx, w.session.conn)

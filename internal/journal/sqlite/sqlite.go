@@ -86,6 +86,9 @@ func openLocked(ctx context.Context, dir string, opts Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := createDatabase(dir); err != nil {
+		return nil, errors.Join(err, anchors.close())
+	}
 	w, err := newWriter(ctx, dir, anchors)
 	if err != nil {
 		return nil, errors.Join(err, anchors.close())
@@ -107,10 +110,13 @@ func (l *Log) Append(ctx context.Context, run string, expected, epoch uint64, bo
 	return l.writer.queue.submit(ctx, &request{run: run, expected: expected, epoch: epoch, bodies: bodies})
 }
 
-// Close ends running appends, closes the database and gives back the lock.
+// Close waits for running appends, closes the database and gives back the lock. The
+// writer's connection is closed last: only that one can move the WAL into the
+// database file.
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
-		l.closeErr = errors.Join(l.writer.stop(), l.View.Close(), l.lock.Close())
+		l.writer.queue.close()
+		l.closeErr = errors.Join(l.View.Close(), l.writer.shut(), l.lock.Close())
 	})
 	return l.closeErr
 }
@@ -120,6 +126,20 @@ func (l *Log) Close() error {
 func exists(name string) bool {
 	_, err := os.Stat(name)
 	return !errors.Is(err, os.ErrNotExist)
+}
+
+// createDatabase makes the empty file of a new journal, readable by its owner only;
+// SQLite gives its other files the same mode. An existing file is not touched:
+// closing it would drop the locks that SQLite may have on it in this process.
+func createDatabase(dir string) error {
+	file, err := os.OpenFile(filepath.Join(dir, databaseName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("make database: %w", err)
+	}
+	return file.Close()
 }
 
 // prepareDir makes the directory, or refuses one that others can write to or that

@@ -28,7 +28,7 @@ type writer struct {
 func newWriter(ctx context.Context, dir string, anchors *anchors) (*writer, error) {
 	w := &writer{dir: dir, anchors: anchors, tails: map[string]journal.Tail{}}
 	w.queue = newQueue(w.commit)
-	session, err := openSession(ctx, dir)
+	session, err := openSession(ctx, dir, true)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,6 @@ func (w *writer) start(ctx context.Context) error {
 		return nil
 	}
 	return w.anchors.write(anchor{size: end.size, root: w.tree.Root(), head: head})
-}
-
-// stop waits for running appends and closes everything.
-func (w *writer) stop() error {
-	w.queue.close()
-	return w.shut()
 }
 
 // shut closes the files; nobody is at work.

@@ -146,11 +146,11 @@ type State struct {
 	Plan *Plan
 	// PlanDigest is the plan's digest, computed once.
 	PlanDigest string
-	Starter   string
-	StartedAt time.Time
-	Now       time.Time // the latest event's time, never going back
-	Epoch     uint64
-	Items     []ItemState
+	Starter    string
+	StartedAt  time.Time
+	Now        time.Time // the latest event's time, never going back
+	Epoch      uint64
+	Items      []ItemState
 	// Open is the index of the newest phase that has been opened, -1 before.
 	Open     int
 	Passed   []bool // by phase: its gate has opened

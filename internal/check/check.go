@@ -84,6 +84,8 @@ type Traits struct {
 	// Holds names the resource that an action takes ("maintenance"), which must be
 	// given back before the run closes; Releases names the one it gives back.
 	Holds, Releases string
+	// ReleaseAfter names items: once they are green, what is held is given back.
+	ReleaseAfter []string
 	// Person is set for attestations and sign-offs.
 	Person *Person
 }

@@ -413,11 +413,20 @@ func (d *decoder) expand(node *yaml.Node, p Param) (string, bool) {
 			return out.String(), ready
 		}
 		name, after, closed := strings.Cut(rest, "}")
+		if !closed && d.src.Frozen {
+			out.WriteString("${" + rest)
+			return out.String(), ready
+		}
 		if !closed {
 			d.add(node, "%s: ${ without a closing }", p.Name)
 			return "", false
 		}
 		value, known := d.src.Vars.Lookup(name)
+		if d.src.Frozen && known == Unknown {
+			out.WriteString("${" + name + "}") // text that only looks like a variable
+			text = after
+			continue
+		}
 		switch known {
 		case Set:
 			out.WriteString(value)

@@ -64,6 +64,9 @@ type Source struct {
 	Lines func(line int) string
 	// Vars gives the values of ${name}; nil means that there are none.
 	Vars Vars
+	// Frozen says that these are a plan's parameters, in which what the plan knew
+	// has been put in: an unknown ${name} is text.
+	Frozen bool
 }
 
 // Define makes a type from its parameter struct P, whose pointer runs it. A

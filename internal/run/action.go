@@ -8,7 +8,7 @@ func (m *machine) intended(i int, e Event) {
 	if it.Kind != Action || st.Status != Running || st.Attempt != e.Attempt || st.Intended {
 		return
 	}
-	st.Intended = true
+	st.Intended, st.IntentFacts = true, e.Facts
 	m.emit(Effect{Type: Perform, Item: it.ID, Attempt: st.Attempt, Key: m.key(i)})
 }
 
@@ -127,7 +127,7 @@ func (m *machine) undoIntended(i int, e Event) {
 	if !st.Undoing || st.UndoIntended || st.UndoAttempt != e.Attempt {
 		return
 	}
-	st.UndoIntended = true
+	st.UndoIntended, st.IntentFacts = true, e.Facts
 	m.emit(Effect{Type: PerformUndo, Item: it.ID, Attempt: st.UndoAttempt, Key: m.key(i) + "/undo"})
 }
 

@@ -64,22 +64,25 @@ type ItemState struct {
 	Occurrence int
 	// Intended tells that an action may be under way or have happened; Probing
 	// that a probe has been asked for; Repeats counts starts after a doubt.
-	Intended  bool
-	Probing   bool
-	Repeats   int
-	Retries   int
-	RetryAt   time.Time
-	ReadyAt   time.Time
-	StartedAt time.Time
-	SettledAt time.Time
-	Actor     string
-	Target    string
-	Facts     map[string]string
-	Artefacts []Artefact
-	Waiver    *Waiver
-	Watch     *WatchState
-	Sign      *Signature
-	Voided    []Voided
+	Intended bool
+	// IntentFacts are the facts as they stood at the intent, so that a process that
+	// takes the attempt up asks for exactly the same.
+	IntentFacts map[string]string
+	Probing     bool
+	Repeats     int
+	Retries     int
+	RetryAt     time.Time
+	ReadyAt     time.Time
+	StartedAt   time.Time
+	SettledAt   time.Time
+	Actor       string
+	Target      string
+	Facts       map[string]string
+	Artefacts   []Artefact
+	Waiver      *Waiver
+	Watch       *WatchState
+	Sign        *Signature
+	Voided      []Voided
 	// Undoing tells that the action is being taken back; UndoAttempt counts.
 	Undoing     bool
 	UndoAttempt int

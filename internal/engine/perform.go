@@ -70,7 +70,7 @@ func (e *Engine) info(s *run.State, item *run.Item, attempt int) check.RunInfo {
 		ID: s.Run, Item: item.ID, Project: s.Plan.Project, Environment: s.Plan.Environment,
 		Release: s.Plan.Release.Version, Revision: s.Plan.Release.Revision,
 		Previous: s.Plan.Previous.Version, PreviousRev: s.Plan.Previous.Revision,
-		Starter: s.Starter, StartedAt: s.StartedAt, Rollback: s.Rollback, Attempt: attempt,
+		Starter: s.Starter, StartedAt: s.StartedAt, Rollback: s.Plan.InRollback(item), Attempt: attempt,
 	}
 }
 

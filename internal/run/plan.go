@@ -89,17 +89,24 @@ type Item struct {
 	Phase   string `json:"phase"`
 	Section string `json:"section"`
 	// Gate is the phase whose end waits for this item: its own unless moved.
-	Gate     string          `json:"gate"`
-	Kind     Kind            `json:"kind"`
-	Type     string          `json:"type"`
-	Params   json.RawMessage `json:"params,omitempty"`
-	Class    Class           `json:"class"`
-	Effect   string          `json:"effect,omitempty"`
-	Pool     string          `json:"pool,omitempty"`
-	Does     string          `json:"does,omitempty"`
-	Target   string          `json:"target,omitempty"`
-	Undo     string          `json:"undo,omitempty"`
-	UndoWhen []string        `json:"undo_when,omitempty"`
+	Gate string `json:"gate"`
+	Kind Kind   `json:"kind"`
+	Type string `json:"type"`
+	// Params is the type's parameters as JSON, with what the plan knew put in.
+	Params string `json:"params,omitempty"`
+	Class  Class  `json:"class"`
+	Effect string `json:"effect,omitempty"`
+	Pool   string `json:"pool,omitempty"`
+	Does   string `json:"does,omitempty"`
+	Target string `json:"target,omitempty"`
+	Undo   string `json:"undo,omitempty"`
+	// UndoType and UndoParams are set when another type takes the action back.
+	UndoType   string `json:"undo_type,omitempty"`
+	UndoParams string `json:"undo_params,omitempty"`
+	// Deferred names variables that only the run knows.
+	Deferred []string `json:"deferred,omitempty"`
+	// UndoWhen names items: once they are green, what the action holds is given back.
+	UndoWhen []string `json:"undo_when,omitempty"`
 	// Irreversible says why an action cannot be taken back.
 	Irreversible string `json:"irreversible,omitempty"`
 	Holds        string `json:"holds,omitempty"`
@@ -208,4 +215,14 @@ func (p *Plan) Missing() []string {
 		}
 	}
 	return out
+}
+
+// InRollback reports whether an item belongs to a rollback phase.
+func (p *Plan) InRollback(it *Item) bool {
+	for _, ph := range p.Phases {
+		if ph.ID == it.Gate {
+			return ph.Rollback
+		}
+	}
+	return false
 }

@@ -38,8 +38,9 @@ func (r *Refused) Error() string { return r.Reason }
 var ErrNotRunning = errors.New("no process is driving the run")
 
 // ServeControl takes requests on the data directory's socket until ctx ends. Only
-// the owner of the directory can reach the socket.
-func (e *Engine) ServeControl(ctx context.Context, dataDir string) error {
+// the owner of the directory can reach the socket. ready is called once requests
+// are taken.
+func (e *Engine) ServeControl(ctx context.Context, dataDir string, ready func()) error {
 	path, done, err := shortPath(dataDir)
 	if err != nil {
 		return err
@@ -56,6 +57,7 @@ func (e *Engine) ServeControl(ctx context.Context, dataDir string) error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return fmt.Errorf("restrict the control socket: %w", err)
 	}
+	ready()
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
 	for {
@@ -157,4 +159,18 @@ func shortPath(dataDir string) (path string, done func(), err error) {
 		return "", nil, fmt.Errorf("open the data directory: %w", err)
 	}
 	return filepath.Join("/proc/self/fd", fmt.Sprint(dir.Fd()), socketName), func() { dir.Close() }, nil
+}
+
+// Alive reports whether a process takes requests for this data directory.
+func Alive(dataDir string) bool {
+	path, done, err := shortPath(dataDir)
+	if err != nil {
+		return false
+	}
+	defer done()
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
 }

@@ -51,6 +51,8 @@ type Options struct {
 	Notify func(ctx context.Context, effect run.Effect, s *run.State)
 	// BypassToken is the secret reference of the maintenance bypass.
 	BypassToken string
+	// Verify checks a signature before its event is accepted; nil accepts none.
+	Verify func(event run.Event, s *run.State) error
 	// ProbeGap is the time between the two probes that must agree.
 	ProbeGap time.Duration
 }
@@ -219,7 +221,16 @@ func (e *Engine) refuse(s *run.State, event run.Event) error {
 		}
 		e.requests[event.Request] = true
 	}
-	return run.Refuse(s, event)
+	if err := run.Refuse(s, event); err != nil {
+		return err
+	}
+	if event.Type != run.Signed {
+		return nil
+	}
+	if e.Verify == nil {
+		return errors.New("this run takes no signatures: nobody's keys are known")
+	}
+	return e.Verify(event, s)
 }
 
 func (m message) answer(err error) {

@@ -56,7 +56,7 @@ func Bind(in Input) (*run.Plan, diag.Problems) {
 	}
 	if !b.problems.HasErrors() {
 		if err := run.Order(&b.plan); err != nil {
-			b.problem(diag.Pos{File: in.Checklist.File}, 0, err.Error())
+			b.problem(diag.Pos{File: in.Checklist.File}, 0, "%v", err)
 		}
 	}
 	if b.problems.HasErrors() {

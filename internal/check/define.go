@@ -145,3 +145,17 @@ func (NoVars) Lookup(string) (string, Known) { return "", Unknown }
 
 // Names is empty.
 func (NoVars) Names() []string { return nil }
+
+// Read decodes a mapping into a struct with param tags, as strictly as a type's
+// parameters, for files that are not types: the configuration above all. owner
+// names the mapping in messages.
+func Read[T any](owner string, node *yaml.Node, src Source) (T, diag.Problems) {
+	var out T
+	params, err := describe(reflect.TypeFor[T]())
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", owner, err))
+	}
+	d := newDecoder(owner, src)
+	d.params(node, reflect.ValueOf(&out).Elem(), params)
+	return out, d.problems
+}

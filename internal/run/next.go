@@ -21,7 +21,7 @@ func (s *State) Status() RunStatus {
 	if len(s.Blocking()) > 0 {
 		return RunHeld
 	}
-	if s.busy() {
+	if s.Busy() {
 		if s.Rollback {
 			return RunRollingBack
 		}
@@ -33,7 +33,8 @@ func (s *State) Status() RunStatus {
 	return RunActive
 }
 
-func (s *State) busy() bool {
+// Busy reports whether something goes on without any person.
+func (s *State) Busy() bool {
 	for i := range s.Items {
 		switch s.Items[i].Status {
 		case Running, Watching, WaitingRetry:

@@ -1,0 +1,66 @@
+// Package catalog lists the built-in types.
+package catalog
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/checks/command"
+	"allclear.dev/allclear/internal/checks/env"
+	"allclear.dev/allclear/internal/checks/file"
+	"allclear.dev/allclear/internal/checks/git"
+	"allclear.dev/allclear/internal/checks/ledger"
+	"allclear.dev/allclear/internal/checks/migrations"
+	"allclear.dev/allclear/internal/checks/person"
+	"allclear.dev/allclear/internal/checks/postgres"
+	"allclear.dev/allclear/internal/checks/redis"
+	"allclear.dev/allclear/internal/checks/report"
+	"allclear.dev/allclear/internal/checks/sql"
+	"allclear.dev/allclear/internal/checks/web"
+)
+
+// Types lists every type in reading order: generic ones first, people last.
+func Types() []*check.Type {
+	return []*check.Type{
+		command.Command, file.File,
+		web.HTTP,
+		env.Value, env.Secret,
+		git.Revision, git.Tag,
+		report.JUnit, report.Coverage,
+		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Apply,
+		redis.Info,
+		ledger.Fact, ledger.Items,
+		person.Attest, person.Signoff,
+	}
+}
+
+// ByName gives the types by their names.
+func ByName() map[string]*check.Type {
+	types := map[string]*check.Type{}
+	for _, t := range Types() {
+		types[t.Name] = t
+	}
+	return types
+}
+
+var typeName = regexp.MustCompile(`^[a-z]+(\.[a-z]+)?$`)
+
+// Validate tells what is wrong with the list: a name that is not one or stands
+// twice, a type without a summary or a page.
+func Validate(types []*check.Type) error {
+	seen := map[string]bool{}
+	for _, t := range types {
+		switch {
+		case !typeName.MatchString(t.Name):
+			return fmt.Errorf("type %q: not a name", t.Name)
+		case seen[t.Name]:
+			return fmt.Errorf("type %s: listed twice", t.Name)
+		case t.Summary == "" || strings.TrimSpace(t.Doc) == "":
+			return fmt.Errorf("type %s: no summary or no page", t.Name)
+		}
+		seen[t.Name] = true
+	}
+	return nil
+}

@@ -1,0 +1,402 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"allclear.dev/allclear/internal/catalog"
+	"allclear.dev/allclear/internal/config"
+	"allclear.dev/allclear/internal/journal"
+	"allclear.dev/allclear/internal/plan"
+	"allclear.dev/allclear/internal/run"
+)
+
+// planFlags are the flags that a plan depends on; run and check have them too.
+type planFlags struct {
+	release, revision, previous string
+	set                         []string
+}
+
+func (f *planFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.release, "release", "", "the `VERSION` that is deployed")
+	cmd.Flags().StringVar(&f.revision, "revision", "", "its commit (default: HEAD of the checkout)")
+	cmd.Flags().StringVar(&f.previous, "previous", "", "the version that is live now (default: from the record)")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "a fact for when: conditions, `NAME=VALUE` (repeatable)")
+}
+
+// bind makes the plan of a site.
+func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]string, error) {
+	if err := s.readChecklist(); err != nil {
+		return nil, nil, err
+	}
+	release := config.Release{Version: f.release, Revision: f.revision}
+	if release.Revision == "" {
+		release.Revision = headOf(ctx, s.root)
+	}
+	previous, err := s.live(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.previous != "" {
+		previous = run.Release{Version: f.previous}
+	}
+	given, err := parseFacts(f.set)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, problems := plan.Bind(plan.Input{
+		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(),
+		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous)},
+		Facts: s.facts(release, previous, given),
+		Plan: run.Plan{
+			Project: s.cfg.Project, Environment: s.environment, Release: run.Release(release), Previous: previous,
+			Checklist: digestOf(s.listText), Config: s.cfg.Digest, Policy: s.cfg.PolicyDigest,
+			Rules: run.Rules{StarterRoles: s.cfg.Policy.StarterMaySign, Distinct: s.cfg.Policy.IsDistinct()},
+		},
+	})
+	if p == nil {
+		return nil, nil, problems
+	}
+	return p, given, nil
+}
+
+// facts are what when: may ask.
+func (s *site) facts(release config.Release, previous run.Release, given map[string]string) map[string]any {
+	env := map[string]any{"name": s.environment, "url": s.env.URL}
+	for name, value := range s.env.Vars {
+		env[name] = value
+	}
+	facts := map[string]any{
+		"env":      env,
+		"release":  map[string]any{"version": release.Version, "revision": release.Revision},
+		"previous": map[string]any{"version": previous.Version, "revision": previous.Revision},
+		"project":  s.cfg.Project,
+	}
+	for name, value := range given {
+		facts[name] = typed(value)
+	}
+	return facts
+}
+
+// typed reads a fact given on the command line: true, false, a number, or text.
+func typed(value string) any {
+	var v any
+	if err := json.Unmarshal([]byte(value), &v); err == nil {
+		switch v.(type) {
+		case bool, float64:
+			return v
+		}
+	}
+	return value
+}
+
+func parseFacts(set []string) (map[string]string, error) {
+	facts := map[string]string{}
+	for _, pair := range set {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, fail(ExitUsage, "", "--set wants NAME=VALUE, got %q", pair)
+		}
+		facts[name] = value
+	}
+	return facts, nil
+}
+
+// live tells what is live now: the release of the newest run that ended well, or
+// what adopt recorded.
+func (s *site) live(ctx context.Context) (run.Release, error) {
+	log, err := s.openEnvironment(ctx, s.environment)
+	if err != nil {
+		return run.Release{}, nil // nothing has been recorded yet
+	}
+	defer log.Close()
+	runs, err := log.Runs(ctx, journal.Page{Limit: 100})
+	if err != nil {
+		return run.Release{}, fail(ExitStorage, "allclear verify looks at the record", "%v", err)
+	}
+	for _, info := range runs {
+		state, err := replay(ctx, log, info.Run)
+		if err != nil {
+			return run.Release{}, err
+		}
+		switch {
+		case !state.Closed:
+			continue
+		case state.Result == run.RunDone:
+			return state.Plan.Release, nil
+		case state.Result == run.RunRolledBack:
+			return state.Plan.Previous, nil
+		}
+	}
+	return run.Release{}, nil
+}
+
+// headOf gives the checkout's commit, or nothing outside a repository.
+func headOf(ctx context.Context, dir string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "git", "-C", dir, "rev-parse", "--verify", "--quiet", "HEAD").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func planCommand(o *options) *cobra.Command {
+	var f planFlags
+	var detailed bool
+	cmd := &cobra.Command{
+		Use: "plan ENV", Short: "show what a run would do; changes nothing", Args: cobra.MaximumNArgs(1),
+		Long: `plan shows, for every item, what will be done, by which type, who must sign, and
+what going back would mean. It changes nothing.
+
+  $ allclear plan production
+  $ allclear plan production --release 1.4.0 --json
+  $ allclear plan production --set changed.migrations=true`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.site(first(args))
+			if err != nil {
+				return err
+			}
+			p, _, err := s.bind(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if o.json {
+				err = writePlanJSON(o.Out, p)
+			} else {
+				err = writePlan(o.Out, o.paper(), p, s.cfg.Checklist)
+			}
+			if err == nil && detailed {
+				return quiet(ExitWork)
+			}
+			return err
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&o.json, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "end with 10 when there is work")
+	return cmd
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// planItem is an item as plan --json shows it.
+type planItem struct {
+	ID      string   `json:"id"`
+	Text    string   `json:"text"`
+	Phase   string   `json:"phase"`
+	Section string   `json:"section"`
+	Gate    string   `json:"gate"`
+	Kind    string   `json:"kind"`
+	Type    string   `json:"type"`
+	When    string   `json:"when"`
+	Applies string   `json:"applies"`
+	Because string   `json:"because,omitempty"`
+	Line    int      `json:"line"`
+	Does    string   `json:"does"`
+	Class   string   `json:"class"`
+	Undo    string   `json:"undo,omitempty"`
+	NoUndo  string   `json:"irreversible,omitempty"`
+	Needs   []string `json:"needs_targets,omitempty"`
+	After   []string `json:"after,omitempty"`
+	Roles   []string `json:"roles,omitempty"`
+}
+
+func writePlanJSON(w io.Writer, p *run.Plan) error {
+	doc := struct {
+		Schema   string     `json:"schema"`
+		Digest   string     `json:"digest"`
+		Project  string     `json:"project"`
+		Env      string     `json:"environment"`
+		Release  string     `json:"release"`
+		Previous string     `json:"previous"`
+		Items    []planItem `json:"items"`
+	}{"allclear.plan.v1", p.Digest(), p.Project, p.Environment, p.Release.Version, p.Previous.Version, []planItem{}}
+	for i := range p.Items {
+		it := &p.Items[i]
+		out := planItem{
+			ID: it.ID, Text: it.Text, Phase: it.Phase, Section: it.Section, Gate: it.Gate, Kind: string(it.Kind), Type: it.Type,
+			When: it.When, Applies: string(it.Applies), Because: it.Because, Line: it.Line, Does: it.Does, Class: string(it.Class),
+			Undo: it.Undo, NoUndo: it.Irreversible, Needs: it.Missing, After: it.After,
+		}
+		if it.Person != nil {
+			out.Roles = it.Person.Roles
+		}
+		doc.Items = append(doc.Items, out)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(doc)
+}
+
+// writePlan shows the plan for people: a line for each item, below its gate.
+func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
+	var b strings.Builder
+	from := pl.Previous.Version
+	if from == "" {
+		from = "(nothing recorded)"
+	}
+	fmt.Fprintf(&b, "Plan for %s %s -> %s on %s\n", pl.Project, from, orText(pl.Release.Version, "(no --release)"), pl.Environment)
+	for _, ph := range pl.Phases {
+		var rows []*run.Item
+		for i := range pl.Items {
+			if pl.Items[i].Gate == ph.ID {
+				rows = append(rows, &pl.Items[i])
+			}
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s\n", p.plain(orText(ph.Title, ph.ID)+"  "+phaseWord(ph)+"  "+kinds(rows)))
+		section := ""
+		for _, it := range rows {
+			if it.Section != section {
+				section = it.Section
+				fmt.Fprintf(&b, "  %s\n", p.cut(section, p.width-2))
+			}
+			writePlanItem(&b, p, it)
+		}
+	}
+	writePlanFoot(&b, pl, file)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func phaseWord(ph run.Phase) string {
+	switch {
+	case ph.Rollback:
+		return "(only on a rollback)"
+	case ph.Parallel:
+		return "(parallel)"
+	}
+	return "(in order)"
+}
+
+func kinds(rows []*run.Item) string {
+	n := map[run.Kind]int{}
+	na := 0
+	for _, it := range rows {
+		if it.Applies == run.NotApplicable {
+			na++
+			continue
+		}
+		n[it.Kind]++
+	}
+	var parts []string
+	for _, k := range []run.Kind{run.Check, run.Action, run.Watch, run.Attest, run.Signoff} {
+		if n[k] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[k], k))
+		}
+	}
+	if na > 0 {
+		parts = append(parts, fmt.Sprintf("%d n/a", na))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func writePlanItem(b *strings.Builder, p paper, it *run.Item) {
+	sign := map[run.Kind]string{run.Check: "?", run.Action: "~", run.Watch: "o", run.Attest: "!", run.Signoff: "#", run.Group: ">"}[it.Kind]
+	right := it.Type
+	switch {
+	case it.Applies == run.NotApplicable:
+		right = "n/a: " + it.When
+	case it.Applies == run.Undecided:
+		right = "undecided: " + it.Because
+	case len(it.Missing) > 0:
+		right = "needs: " + strings.Join(it.Missing, ", ")
+	case it.Person != nil && len(it.Person.Roles) > 0:
+		right = it.Type + " by " + strings.Join(it.Person.Roles, " or ")
+	case it.Irreversible != "":
+		right = it.Type + "  NO UNDO: " + it.Irreversible
+	case it.Undo != "":
+		right = it.Type + "  undo: " + it.Undo
+	}
+	wide := max(p.width*6/10, 30)
+	fmt.Fprintf(b, "    %s %s %s\n", sign, p.fit(it.Text, wide-6), p.cut(right, max(p.width-wide-2, 12)))
+}
+
+func writePlanFoot(b *strings.Builder, pl *run.Plan, file string) {
+	actions, irreversible := 0, 0
+	roles := map[string]bool{}
+	var people []string
+	for i := range pl.Items {
+		it := &pl.Items[i]
+		if it.Applies == run.NotApplicable || pl.InRollback(it) {
+			continue
+		}
+		if it.Kind == run.Action {
+			actions++
+		}
+		if it.Irreversible != "" {
+			irreversible++
+		}
+		if it.Person != nil {
+			for _, r := range it.Person.Roles {
+				if !roles[r] {
+					roles[r] = true
+					people = append(people, r)
+				}
+			}
+		}
+	}
+	slices.Sort(people)
+	fmt.Fprintf(b, "\n%d items from %s: ~ action, ? check, o watch, ! attestation, # sign-off\n", len(pl.Items), filepath.ToSlash(file))
+	fmt.Fprintf(b, "Changes %s: %s", pl.Environment, plural(actions, "action"))
+	if irreversible > 0 {
+		fmt.Fprintf(b, ", %d without a way back", irreversible)
+	}
+	fmt.Fprintf(b, "\nGoing back: %s\n", goingBack(pl))
+	if len(people) > 0 {
+		fmt.Fprintf(b, "People needed: %s\n", strings.Join(people, ", "))
+	}
+	fmt.Fprintf(b, "Digest: %s\n", short(pl.Digest()))
+	if missing := pl.Missing(); len(missing) > 0 {
+		fmt.Fprintf(b, "Before it can run, set in allclear.yaml: %s\n", strings.Join(missing, ", "))
+		return
+	}
+	fmt.Fprintf(b, "Run it: allclear run %s --release %s --accept %s\n", pl.Environment, orText(pl.Release.Version, "VERSION"), short(pl.Digest()))
+}
+
+// goingBack tells what a rollback of this plan would mean.
+func goingBack(pl *run.Plan) string {
+	code := "no phase of the checklist says how"
+	for _, ph := range pl.Phases {
+		if ph.Rollback {
+			code = "code only"
+		}
+	}
+	for i := range pl.Items {
+		it := &pl.Items[i]
+		if it.Type != "migrations.apply" || it.Applies == run.NotApplicable || pl.InRollback(it) {
+			continue
+		}
+		if it.Irreversible != "" {
+			return "restore from the backup: " + it.Irreversible
+		}
+		code = "code and down-migrations"
+	}
+	return code
+}
+
+func orText(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}

@@ -1,0 +1,314 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"allclear.dev/allclear/internal/engine"
+	"allclear.dev/allclear/internal/journal"
+	"allclear.dev/allclear/internal/run"
+)
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+func replay(ctx context.Context, log journal.Reader, id string) (run.State, error) {
+	state, _, err := engine.Replay(ctx, log, id)
+	if err != nil {
+		return state, fail(ExitStorage, "allclear verify names what is wrong", "%v", err)
+	}
+	return state, nil
+}
+
+func runCommand(o *options) *cobra.Command {
+	var f planFlags
+	var accept string
+	var detach bool
+	cmd := &cobra.Command{
+		Use: "run ENV --release VERSION", Short: "start a run, or take the open one up again", Args: cobra.MaximumNArgs(1),
+		Long: `run starts the deployment in a process of its own and shows it. Ctrl-C or a closed
+terminal leaves it running; watch shows it again; only pause and abort stop it.
+With an open run of the same release it takes that one up.
+
+  $ allclear run staging --release 1.4.0
+  $ allclear run production --release 1.4.0 --accept 3fa94c1b2d77
+
+EXIT STATUS
+  0 done   2 usage or plan   3 waiting for a person   5 rolled back
+  7 another run holds the environment   8 the plan has changed   130 view ended`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.site(first(args))
+			if err != nil {
+				return err
+			}
+			id, err := o.startRun(cmd.Context(), s, f, accept)
+			if err != nil {
+				return err
+			}
+			if detach {
+				fmt.Fprintln(o.Out, id)
+				return nil
+			}
+			return o.watchRun(cmd.Context(), s, id, false)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&accept, "accept", "", "start the plan with this `DIGEST` without asking")
+	cmd.Flags().BoolVar(&detach, "detach", false, "do not show the run, print its id")
+	return cmd
+}
+
+// startRun starts a run or takes the open one up, and gives its id.
+func (o *options) startRun(ctx context.Context, s *site, f planFlags, accept string) (string, error) {
+	open, err := openRun(ctx, s.dataDir, "")
+	if err != nil && !errors.Is(err, errNoRun) {
+		return "", err
+	}
+	if err == nil {
+		defer open.close()
+		if err := blockedBy(&open.state); err != nil {
+			return "", err
+		}
+		if !open.state.Closed {
+			return o.takeUp(ctx, s, &open.state, f)
+		}
+	}
+	if f.release == "" {
+		return "", fail(ExitUsage, "", "--release says which version is deployed")
+	}
+	p, facts, err := s.bind(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	if missing := p.Missing(); len(missing) > 0 {
+		return "", fail(ExitUsage, fmt.Sprintf("set it for %s in allclear.yaml; allclear plan %s shows where it is used", s.environment, s.environment), "needs: %s", strings.Join(missing, ", "))
+	}
+	starter, err := o.person(s)
+	if err != nil {
+		return "", err
+	}
+	if err := o.confirm(s, p, accept); err != nil {
+		return "", err
+	}
+	now := time.Now().UTC()
+	started := run.Event{
+		Type: run.RunStarted, At: now, Actor: starter, Plan: p, Facts: facts, Epoch: 1,
+		Run: fmt.Sprintf("%s-%s-%s", s.environment, now.Format("20060102-150405"), newRequestID()[:4]),
+		Artefacts: []run.Artefact{
+			{Name: s.cfg.Checklist, SHA256: p.Checklist, Size: int64(len(s.listText))},
+			{Name: "allclear.yaml", SHA256: p.Config, Size: int64(len(s.cfgText))},
+		},
+	}
+	if err := prepare(s.dataDir, started, s.cfgText, s.listText); err != nil {
+		return "", err
+	}
+	return started.Run, launch(ctx, s, started.Run)
+}
+
+// takeUp goes on with an open run of the same release.
+func (o *options) takeUp(ctx context.Context, s *site, state *run.State, f planFlags) (string, error) {
+	if f.release != "" && f.release != state.Plan.Release.Version {
+		return "", fail(ExitLocked, fmt.Sprintf("allclear status %s; end it with abort or rollback", s.environment),
+			"run %s of %s, started by %s %s ago, is open", state.Run, state.Plan.Release.Version, state.Starter, took(time.Since(state.StartedAt)))
+	}
+	return state.Run, ensureDriven(ctx, s, state)
+}
+
+// blockedBy refuses a new run while the review of an emergency is owed.
+func blockedBy(state *run.State) error {
+	if !state.Closed || !state.Emergency || state.Facts["emergency.reviewed"] != "" {
+		return nil
+	}
+	return fail(ExitNotAllowed, fmt.Sprintf("allclear adopt %s %s --review TEXT closes it", state.Plan.Environment, orText(state.Plan.Previous.Version, "VERSION")),
+		"the emergency rollback of run %s by %s has not been reviewed", state.Run, state.RollbackBy)
+}
+
+// confirm asks for the environment's name, or takes the plan's digest.
+func (o *options) confirm(s *site, p *run.Plan, accept string) error {
+	digest := p.Digest()
+	if accept != "" {
+		if len(accept) < 8 || !strings.HasPrefix(digest, accept) {
+			return fail(ExitChanged, "allclear plan shows what would happen now", "the plan's digest is %s, not %s: something has changed since", short(digest), accept)
+		}
+		return nil
+	}
+	if !s.env.IsProtected() {
+		return nil
+	}
+	if !o.interactive() {
+		return fail(ExitUsage, "", "%s is protected: start it with --accept %s", s.environment, short(digest))
+	}
+	if err := writePlan(o.Err, o.paper(), p, s.cfg.Checklist); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Err, "Type the environment's name to start: ")
+	line, err := bufio.NewReader(o.In).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != s.environment {
+		return fail(ExitUsage, "", "nothing was started")
+	}
+	return nil
+}
+
+func watchCommand(o *options) *cobra.Command {
+	var exitStatus bool
+	cmd := &cobra.Command{
+		Use: "watch ENV", Short: "show the run live; Ctrl-C ends the view only", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.site(first(args))
+			if err != nil {
+				return err
+			}
+			return o.watchRun(cmd.Context(), s, "", exitStatus)
+		},
+	}
+	cmd.Flags().BoolVar(&exitStatus, "exit-status", false, "stay until the run is over and end with its exit code")
+	return cmd
+}
+
+// watchRun shows a run until it is over. Without a person to ask it ends as soon
+// as the run waits for one.
+func (o *options) watchRun(ctx context.Context, s *site, id string, stay bool) error {
+	f, err := o.openRun(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	v := o.newView()
+	err = v.follow(ctx, f, func(state *run.State) bool {
+		return state.Closed || (!stay && !v.live && stuck(state))
+	})
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintf(o.Err, "the run goes on; allclear watch %s shows it again\n", s.environment)
+		return quiet(ExitInterrupted)
+	}
+	if err != nil {
+		return err
+	}
+	if !f.state.Closed {
+		fmt.Fprintln(o.Out, f.state.Advise())
+	}
+	return quiet(exitOf(&f.state))
+}
+
+// stuck reports whether nothing goes on until a person does something.
+func stuck(s *run.State) bool {
+	switch s.Status() {
+	case run.RunHeld, run.RunInDoubt, run.RunPaused, run.RunWaiting:
+		return !s.Busy()
+	}
+	return false
+}
+
+// exitOf gives the exit code for how a run stands.
+func exitOf(s *run.State) int {
+	switch s.Status() {
+	case run.RunDone:
+		return ExitOK
+	case run.RunRolledBack:
+		return ExitRolledBack
+	case run.RunAborted:
+		return ExitFailed
+	case run.RunInDoubt:
+		return ExitInDoubt
+	case run.RunWaiting, run.RunPaused:
+		return ExitWaiting
+	case run.RunHeld:
+		return exitOfHold(s)
+	}
+	return ExitOK
+}
+
+// exitOfHold tells a failure from not knowing, and a rollback that failed from
+// both.
+func exitOfHold(s *run.State) int {
+	if s.Rollback {
+		return ExitInDoubt
+	}
+	code := ExitInconclusive
+	for _, i := range s.Blocking() {
+		if s.Items[i].Status != run.Inconclusive {
+			code = ExitFailed
+		}
+	}
+	return code
+}
+
+func (o *options) openRun(ctx context.Context, s *site, id string) (*follower, error) {
+	f, err := openRun(ctx, s.dataDir, id)
+	if errors.Is(err, errNoRun) {
+		return nil, fail(ExitUsage, fmt.Sprintf("allclear run %s --release VERSION starts one", s.environment), "%v in %s", err, s.environment)
+	}
+	return f, err
+}
+
+func statusCommand(o *options) *cobra.Command {
+	var short bool
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use: "status ENV", Short: "one screen; the exit code tells the state", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.site(first(args))
+			if err != nil {
+				return err
+			}
+			f, err := o.openRun(cmd.Context(), s, "")
+			if err != nil {
+				return err
+			}
+			defer f.close()
+			if err := waitFor(cmd.Context(), f, wait); err != nil {
+				return err
+			}
+			o.writeStatus(&f.state, short)
+			if !f.state.Closed && !engine.Alive(s.dataDir) {
+				fmt.Fprintf(o.Err, "allclear: hint: no process drives this run; allclear run %s takes it up\n", s.environment)
+			}
+			return quiet(exitOf(&f.state))
+		},
+	}
+	cmd.Flags().BoolVar(&short, "short", false, "one line, for prompts")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait this long until the run is over or needs a person")
+	cmd.Flags().BoolVar(&o.json, "json", false, "write JSON")
+	return cmd
+}
+
+func waitFor(ctx context.Context, f *follower, wait time.Duration) error {
+	if wait <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	quietView := &view{out: discard{}, last: time.Now(), paper: paper{width: 80}}
+	err := quietView.follow(ctx, f, func(s *run.State) bool { return s.Closed || stuck(s) })
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func (o *options) writeStatus(s *run.State, short bool) {
+	switch {
+	case o.json:
+		writeStatusJSON(o.Out, s)
+	case short:
+		fmt.Fprintf(o.Out, "%s %s %s: %s\n", s.Plan.Environment, s.Plan.Release.Version, s.Status(), s.Advise())
+	case o.screenReader:
+		fmt.Fprintln(o.Out, strings.Join(speak(s), "\n"))
+	default:
+		fmt.Fprintln(o.Out, strings.Join(screen(s, o.paper(), time.Now()), "\n"))
+	}
+}

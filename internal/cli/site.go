@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -229,7 +230,7 @@ func (s *site) acquireLease(ctx context.Context, id string) (engine.Lease, error
 	if err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}
-	server, err := postgres.ParseURL(url)
+	server, err := postgres.Parse(url, (&net.Dialer{}).DialContext)
 	if err != nil {
 		return nil, fmt.Errorf("lease: %w", err)
 	}

@@ -12,11 +12,14 @@ import (
 	"allclear.dev/allclear/internal/checks/file"
 	"allclear.dev/allclear/internal/checks/git"
 	"allclear.dev/allclear/internal/checks/ledger"
+	"allclear.dev/allclear/internal/checks/maintenance"
 	"allclear.dev/allclear/internal/checks/migrations"
+	"allclear.dev/allclear/internal/checks/notify"
 	"allclear.dev/allclear/internal/checks/person"
 	"allclear.dev/allclear/internal/checks/postgres"
 	"allclear.dev/allclear/internal/checks/redis"
 	"allclear.dev/allclear/internal/checks/report"
+	"allclear.dev/allclear/internal/checks/service"
 	"allclear.dev/allclear/internal/checks/sql"
 	"allclear.dev/allclear/internal/checks/web"
 )
@@ -25,12 +28,13 @@ import (
 func Types() []*check.Type {
 	return []*check.Type{
 		command.Command, file.File,
-		web.HTTP,
+		web.HTTP, web.Flow,
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
 		report.JUnit, report.Coverage,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Apply,
 		redis.Info,
+		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,
 	}

@@ -93,7 +93,7 @@ func drive(ctx context.Context, o *options, environment, dataDir, id string, rea
 		err = serveErr
 	}
 	if state.Closed && err == nil {
-		return s.finish(context.WithoutCancel(ctx), log, id)
+		return nil
 	}
 	return err
 }

@@ -305,3 +305,12 @@ func (e *Engine) probeOnce(ctx context.Context, s *run.State, item *run.Item, ef
 	env := e.World.Env(info, effect.Key, e.ledger(s), st.IntentFacts[maintenanceFact] == "on", io.Discard)
 	return prober.Probe(ctx, env)
 }
+
+// CheckNow runs an item's check once, outside a run's loop.
+func (e *Engine) CheckNow(ctx context.Context, s *run.State, item *run.Item) (check.Outcome, error) {
+	outcome, err := e.check(ctx, s, item, 1)
+	if err != nil {
+		return check.Outcome{}, errors.New(cut(e.World.Redactor.String(err.Error()), maxReason))
+	}
+	return clean(outcome, e.World), nil
+}

@@ -88,6 +88,7 @@ func (w *World) Env(info check.RunInfo, key string, ledger check.Ledger, mainten
 			TLSHandshakeTimeout: dialTimeout, IdleConnTimeout: 10 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 		}},
+		HTTPOver: func(t *http.Transport) http.RoundTripper { return &bypassing{header: bypass, next: t} },
 		Host: func(name string) (check.Host, error) {
 			if name == "" || name == "local" || name == "localhost" {
 				return local, nil

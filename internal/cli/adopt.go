@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"allclear.dev/allclear/internal/run"
+)
+
+func adoptCommand(o *options) *cobra.Command {
+	var revision, review string
+	cmd := &cobra.Command{
+		Use: "adopt ENV VERSION", Short: "record which version is live, without deploying it", Args: cobra.ExactArgs(2),
+		Long: `adopt records what is live now, for the first deployment or after a change that
+was made outside allclear. After an emergency rollback it also carries the review
+that the next run waits for.
+
+  $ allclear adopt production 1.3.9
+  $ allclear adopt production 1.3.9 --review "cause found, OPS-412; nothing lost"`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := o.site(args[0])
+			if err != nil {
+				return err
+			}
+			who, err := o.person(s)
+			if err != nil {
+				return err
+			}
+			facts := map[string]string{"adopted": args[1]}
+			f, err := openRun(cmd.Context(), s.dataDir, "")
+			if err != nil && !errors.Is(err, errNoRun) {
+				return err
+			}
+			if err == nil {
+				defer f.close()
+				if err := mayAdopt(s, &f.state, review); err != nil {
+					return err
+				}
+			}
+			if review != "" {
+				facts["emergency.reviewed"] = review
+			}
+			now := time.Now().UTC()
+			started := run.Event{
+				Type: run.RunStarted, At: now, Actor: who, Facts: facts, Epoch: 1,
+				Run: fmt.Sprintf("%s-%s-adopt", s.environment, now.Format("20060102-150405")),
+				Plan: &run.Plan{
+					Project: s.cfg.Project, Environment: s.environment, Release: run.Release{Version: args[1], Revision: revision},
+					Config: s.cfg.Digest, Policy: s.cfg.PolicyDigest,
+				},
+			}
+			if err := prepare(s.dataDir, started, s.cfgText, nil); err != nil {
+				return err
+			}
+			if err := launch(cmd.Context(), s, started.Run); err != nil {
+				return err
+			}
+			fmt.Fprintf(o.Out, "%s of %s is recorded as live in %s\n", args[1], s.cfg.Project, s.environment)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&revision, "revision", "", "its commit")
+	cmd.Flags().StringVar(&review, "review", "", "the review of an emergency rollback")
+	return cmd
+}
+
+// mayAdopt refuses while a run is open, and after an emergency without a review.
+func mayAdopt(s *site, newest *run.State, review string) error {
+	if !newest.Closed {
+		return fail(ExitLocked, "end it first", "run %s is open", newest.Run)
+	}
+	if blockedBy(newest) != nil && strings.TrimSpace(review) == "" {
+		return fail(ExitNotAllowed, "--review TEXT carries it", "the emergency rollback of run %s has not been reviewed", newest.Run)
+	}
+	return nil
+}

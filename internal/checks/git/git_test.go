@@ -21,10 +21,13 @@ type lab struct {
 	dir, remote, first, second string
 }
 
-func newLab(t *testing.T, dir string) lab {
+// template is a lab that is made once and copied, because git takes its time.
+type template struct{ lab }
+
+func newTemplate(t *testing.T) template {
 	t.Helper()
-	l := lab{dir: dir, remote: filepath.Join(t.TempDir(), "remote.git")}
 	t.Setenv("HOME", t.TempDir()) // no configuration of whoever runs the tests
+	l := lab{dir: t.TempDir(), remote: filepath.Join(t.TempDir(), "remote.git")}
 	run(t, ".", "git", "init", "-q", "--bare", l.remote)
 	l.git(t, "init", "-q", "-b", "main")
 	l.git(t, "config", "user.name", "Eve")
@@ -33,6 +36,25 @@ func newLab(t *testing.T, dir string) lab {
 	l.first = l.commit(t, "one")
 	l.git(t, "tag", "-a", "-m", "first", "v1.2.2")
 	l.second = l.commit(t, "two")
+	return template{l}
+}
+
+// copy puts the repository into a folder, with a remote of its own.
+func (m template) copy(t *testing.T, dir string) lab {
+	t.Helper()
+	l := m.lab
+	l.dir, l.remote = dir, filepath.Join(t.TempDir(), "remote.git")
+	for from, to := range map[string]string{m.dir: l.dir, m.remote: l.remote} {
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := filepath.Join(dir, ".git", "config")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, strings.ReplaceAll(string(text), m.remote, l.remote))
 	return l
 }
 
@@ -67,11 +89,11 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// in gives an Env hook that makes a lab in its folder, with the run's revisions,
-// and then whatever the case changes.
-func in(t *testing.T, change func(lab, *check.Env)) func(*check.Env) {
+// in gives an Env hook that puts a copy into its folder, with the run's
+// revisions, and then does whatever the case changes.
+func (m template) in(t *testing.T, change func(lab, *check.Env)) func(*check.Env) {
 	return func(env *check.Env) {
-		l := newLab(t, env.Dir)
+		l := m.copy(t, env.Dir)
 		env.Run.Revision, env.Run.PreviousRev = l.second, l.first
 		if change != nil {
 			change(l, env)
@@ -92,17 +114,18 @@ func answers(t *testing.T, status int, body func() string) string {
 }
 
 func TestRevision(t *testing.T) {
+	m := newTemplate(t)
 	var second string
 	url := answers(t, 200, func() string { return `{"build": {"revision": "` + second[:7] + `", "n": 1}}` })
 	notFound := answers(t, 404, func() string { return second })
-	know := in(t, func(l lab, _ *check.Env) { second = l.second })
-	behind := in(t, func(l lab, _ *check.Env) { l.git(t, "checkout", "-q", "--detach", l.first) })
-	dirty := in(t, func(l lab, e *check.Env) {
+	know := m.in(t, func(l lab, _ *check.Env) { second = l.second })
+	behind := m.in(t, func(l lab, _ *check.Env) { l.git(t, "checkout", "-q", "--detach", l.first) })
+	dirty := m.in(t, func(l lab, e *check.Env) {
 		write(t, filepath.Join(e.Dir, "file"), "changed")
 		write(t, filepath.Join(e.Dir, "new file"), "x")
 	})
 	file := func(text string) func(*check.Env) {
-		return in(t, func(l lab, e *check.Env) {
+		return m.in(t, func(l lab, e *check.Env) {
 			write(t, filepath.Join(e.Dir, "REVISION"), strings.ReplaceAll(text, "SECOND", l.second)+"\n")
 		})
 	}
@@ -110,7 +133,7 @@ func TestRevision(t *testing.T) {
 		{Name: "release", Params: "{}", Env: know, Want: "pass: 1 of 1 on 1.2.3 (...)"},
 		{Name: "other commit", Params: "release", Env: behind, Want: "fail: want 1.2.3 (...): worktree . has ..."},
 		{Name: "previous", Params: "previous", Env: behind, Want: "pass: 1 of 1 on 1.2.2 (...)"},
-		{Name: "previous by its tag", Params: "previous", Env: in(t, func(l lab, e *check.Env) {
+		{Name: "previous by its tag", Params: "previous", Env: m.in(t, func(l lab, e *check.Env) {
 			e.Run.PreviousRev = ""
 			l.git(t, "checkout", "-q", "--detach", l.first)
 		}), Want: "pass: 1 of 1 on 1.2.2 (...)"},
@@ -135,8 +158,8 @@ func TestRevision(t *testing.T) {
 		{Name: "command fails", Params: "{from: [{command: [sh, -c, 'echo gone >&2; exit 1']}]}", Env: know, Want: "error: command sh: local: sh: gone"},
 		{Name: "command hangs", Params: "{from: [{command: [sleep, '60']}]}", Env: know, Timeout: 300 * time.Millisecond, Want: "error: ...deadline exceeded"},
 		{Name: "one of two differs", Params: "{from: [., {file: REVISION}]}", Env: file("0123456789"), Want: "fail: want ...: file REVISION has 0123456789"},
-		{Name: "release not known", Params: "{}", Env: in(t, func(_ lab, e *check.Env) { e.Run.Revision = "" }), Want: "error: the repository knows no 1.2.3"},
-		{Name: "no release", Params: "{}", Env: in(t, func(_ lab, e *check.Env) { e.Run.Revision, e.Run.Release = "", "" }), Want: "error: the release of this run was not supplied"},
+		{Name: "release not known", Params: "{}", Env: m.in(t, func(_ lab, e *check.Env) { e.Run.Revision = "" }), Want: "error: the repository knows no 1.2.3"},
+		{Name: "no release", Params: "{}", Env: m.in(t, func(_ lab, e *check.Env) { e.Run.Revision, e.Run.Release = "", "" }), Want: "error: the release of this run was not supplied"},
 		{Name: "no repository", Params: "v1.2.2", Want: "error: git rev-parse v1.2.2: fatal: not a git repository..."},
 		{Name: "unknown host", Params: "{from: [{worktree: ., on: web-9}]}", Env: know, Want: `error: worktree .: unknown host "web-9"`},
 		{Name: "problem: option", Params: "--upload-pack=x", Want: "problem: ...it begins with -"},

@@ -12,21 +12,22 @@ import (
 )
 
 func TestTagCheck(t *testing.T) {
-	tagged := in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "-a", "-m", "m", "v1.2.3") })
-	light := in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "v1.2.3") })
-	pushed := in(t, func(l lab, _ *check.Env) {
+	m := newTemplate(t)
+	tagged := m.in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "-a", "-m", "m", "v1.2.3") })
+	light := m.in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "v1.2.3") })
+	pushed := m.in(t, func(l lab, _ *check.Env) {
 		l.git(t, "tag", "-a", "-m", "m", "v1.2.3")
 		l.git(t, "push", "-q", "origin", "v1.2.3")
 	})
-	other := in(t, func(l lab, _ *check.Env) {
+	other := m.in(t, func(l lab, _ *check.Env) {
 		l.git(t, "tag", "-a", "-m", "m", "v1.2.3")
 		l.git(t, "push", "-q", "origin", "v1.2.3")
 		l.git(t, "tag", "-f", "-a", "-m", "another", "v1.2.3")
 	})
 	checktest.Run(t, git.Tag, []checktest.Case{
 		{Name: "there", Params: "v1.2.3", Env: tagged, Want: "pass: tag v1.2.3 is at 1.2.3 (...)"},
-		{Name: "missing", Params: "v1.2.3", Env: in(t, nil), Want: "fail: there is no tag v1.2.3"},
-		{Name: "only below", Params: "v1.2.3", Env: in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "v1.2.3/rc") }), Want: "fail: there is no tag v1.2.3"},
+		{Name: "missing", Params: "v1.2.3", Env: m.in(t, nil), Want: "fail: there is no tag v1.2.3"},
+		{Name: "only below", Params: "v1.2.3", Env: m.in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "v1.2.3/rc") }), Want: "fail: there is no tag v1.2.3"},
 		{Name: "elsewhere", Params: "{name: v1.2.2}", Env: tagged, Want: "fail: tag v1.2.2 is at ..., want 1.2.3 (...)"},
 		{Name: "previous", Params: "{name: v1.2.2, at: previous}", Env: tagged, Want: "pass: ..."},
 		{Name: "not annotated", Params: "v1.2.3", Env: light, Want: "fail: tag v1.2.3 is not annotated"},
@@ -34,14 +35,14 @@ func TestTagCheck(t *testing.T) {
 		{Name: "remote", Params: "{name: v1.2.3, remote: origin}", Env: pushed, Want: "pass: ..., the same at origin"},
 		{Name: "not at the remote", Params: "{name: v1.2.3, remote: origin}", Env: tagged, Want: "fail: origin does not hold the tag v1.2.3"},
 		{Name: "another at the remote", Params: "{name: v1.2.3, remote: origin}", Env: other, Want: "fail: origin holds another tag v1.2.3: ..., here it is ..."},
-		{Name: "remote gone", Params: "{name: v1.2.3, remote: origin}", Env: in(t, func(l lab, _ *check.Env) {
+		{Name: "remote gone", Params: "{name: v1.2.3, remote: origin}", Env: m.in(t, func(l lab, _ *check.Env) {
 			l.git(t, "tag", "-a", "-m", "m", "v1.2.3")
 			if err := os.RemoveAll(l.remote); err != nil {
 				t.Fatal(err)
 			}
 		}), Want: "error: git ls-remote: fatal: ..."},
 		{Name: "no repository", Params: "{name: v1, at: main}", Want: "error: git rev-parse main: ...not a git repository..."},
-		{Name: "unknown commit", Params: "{name: v1, at: nowhere}", Env: in(t, nil), Want: "error: the repository knows no nowhere"},
+		{Name: "unknown commit", Params: "{name: v1, at: nowhere}", Env: m.in(t, nil), Want: "error: the repository knows no nowhere"},
 		{Name: "problem: option", Params: "--force", Want: "problem: ...it begins with -"},
 		{Name: "problem: name", Params: "'a b'", Want: "problem: ...is no name of a reference: it holds a space..."},
 		{Name: "problem: lock", Params: "a.lock", Want: "problem: ...ends with .lock"},
@@ -54,9 +55,10 @@ func TestTagCheck(t *testing.T) {
 }
 
 func TestTagCreate(t *testing.T) {
+	m := newTemplate(t)
 	var lb lab
 	env := checktest.NewEnv(t)
-	in(t, func(l lab, _ *check.Env) { lb = l })(env)
+	m.in(t, func(l lab, _ *check.Env) { lb = l })(env)
 	write(t, filepath.Join(env.Dir, ".git/hooks/reference-transaction"), "#!/bin/sh\ntouch "+env.Dir+"/hooked\n")
 	if err := os.Chmod(filepath.Join(env.Dir, ".git/hooks/reference-transaction"), 0o700); err != nil {
 		t.Fatal(err)
@@ -85,8 +87,9 @@ func TestTagCreate(t *testing.T) {
 }
 
 func TestTagIsNeverMoved(t *testing.T) {
+	m := newTemplate(t)
 	env := checktest.NewEnv(t)
-	in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "-a", "-m", "m", "v1.2.3", l.first) })(env)
+	m.in(t, func(l lab, _ *check.Env) { l.git(t, "tag", "-a", "-m", "m", "v1.2.3", l.first) })(env)
 	inst, _ := checktest.Decode(git.Tag, "{name: v1.2.3, do: create}", nil)
 	probe(t, inst, env, check.NotDone)
 	act(t, inst, env, "fail: tag v1.2.3 is at ..., want 1.2.3 (...)")
@@ -94,8 +97,9 @@ func TestTagIsNeverMoved(t *testing.T) {
 }
 
 func TestTagThatOnlyTheRemoteHas(t *testing.T) {
+	m := newTemplate(t)
 	env := checktest.NewEnv(t)
-	in(t, func(l lab, _ *check.Env) {
+	m.in(t, func(l lab, _ *check.Env) {
 		l.git(t, "tag", "v1.2.3", l.first)
 		l.git(t, "push", "-q", "origin", "v1.2.3")
 		l.git(t, "tag", "-d", "v1.2.3")
@@ -105,9 +109,10 @@ func TestTagThatOnlyTheRemoteHas(t *testing.T) {
 }
 
 func TestTagPush(t *testing.T) {
+	m := newTemplate(t)
 	var lb lab
 	env := checktest.NewEnv(t)
-	in(t, func(l lab, _ *check.Env) { lb = l })(env)
+	m.in(t, func(l lab, _ *check.Env) { lb = l })(env)
 	create, _ := checktest.Decode(git.Tag, "{name: v1.2.3, do: create}", nil)
 	both, _ := checktest.Decode(git.Tag, "{name: v1.2.3, do: create, push: true}", nil)
 	push, _ := checktest.Decode(git.Tag, "{name: v1.2.3, do: push}", nil)
@@ -131,9 +136,10 @@ func TestTagPush(t *testing.T) {
 }
 
 func TestTagPushRefusedByTheRemote(t *testing.T) {
+	m := newTemplate(t)
 	var lb lab
 	env := checktest.NewEnv(t)
-	in(t, func(l lab, _ *check.Env) { lb = l })(env)
+	m.in(t, func(l lab, _ *check.Env) { lb = l })(env)
 	hook := filepath.Join(lb.remote, "hooks/update")
 	write(t, hook, "#!/bin/sh\necho tags are frozen >&2\nexit 1\n")
 	if err := os.Chmod(hook, 0o700); err != nil {
@@ -151,9 +157,10 @@ func TestTagPushRefusedByTheRemote(t *testing.T) {
 }
 
 func TestTagSigned(t *testing.T) {
+	m := newTemplate(t)
 	var lb lab
 	env := checktest.NewEnv(t)
-	in(t, func(l lab, _ *check.Env) { lb = l })(env)
+	m.in(t, func(l lab, _ *check.Env) { lb = l })(env)
 	for _, key := range []string{"good", "bad"} {
 		run(t, env.Dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
 	}

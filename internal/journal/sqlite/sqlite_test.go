@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ var noBallast = sqlite.Options{Ballast: -1}
 
 func TestConformance(t *testing.T) {
 	journaltest.Run(t, func(t *testing.T) journaltest.Open {
-		dir := t.TempDir()
+		dir := memoryDir(t)
 		return func() (journal.Log, error) { return sqlite.Open(t.Context(), dir, noBallast) }
 	})
 }
@@ -48,4 +49,20 @@ func fillRun(t *testing.T, log *sqlite.Log, n, last uint64) {
 // body is the n-th event that a helper appends, with filler to make it larger.
 func body(n uint64, filler int) []byte {
 	return fmt.Appendf(nil, `{"filler":"%s","n":%d}`, strings.Repeat("x", filler), n)
+}
+
+// memoryDir is a directory on a disk in memory, where there is one: for tests that
+// append a lot and cut no power.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "journal")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

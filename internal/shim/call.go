@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -23,7 +22,7 @@ type reply struct {
 func (s *session) call(handler Handler) Result {
 	ctx, cancel := context.WithCancelCause(context.WithValue(context.Background(), attemptKey{}, s))
 	defer cancel(nil)
-	out := &capture{path: filepath.Join(s.dir, outName)}
+	out := &capture{path: s.path + outSuffix}
 	from := Boottime()
 	replies := make(chan reply, 1)
 	go s.invoke(ctx, handler, out, replies)

@@ -2,12 +2,15 @@ package shim
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -83,7 +86,7 @@ func newest(t *testing.T, root string, attempts int) (*Attempt, State) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(a.Dir); err == nil {
+		if _, err := os.Stat(a.Path); err == nil {
 			state, err := a.State()
 			if err != nil {
 				t.Fatal(err)
@@ -212,10 +215,11 @@ func openFIFO(t *testing.T, path string) *os.File {
 // kill kills the shim alone and waits until it is gone.
 func kill(t *testing.T, a *Attempt) {
 	t.Helper()
-	leader, begun, err := a.started()
-	if err != nil || !begun {
-		t.Fatal(begun, err)
+	known, err := readContents(a.Path)
+	if err != nil || known.started == nil {
+		t.Fatal(known, err)
 	}
+	leader := known.started
 	if err := syscall.Kill(leader.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -245,17 +249,15 @@ func TestReboot(t *testing.T) {
 		t.Errorf("after the restart: %s, %v", state, err)
 	}
 	// A loss of power can leave the name without the content.
-	if err := os.Truncate(filepath.Join(a.Dir, startedName), 0); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, a, "\x00\x00\x00")
 	if state, err := after.State(); err != nil || state != InDoubt {
-		t.Errorf("with an empty file: %s, %v", state, err)
+		t.Errorf("with a torn line: %s, %v", state, err)
 	}
 }
 
 func TestReusedPIDIsNotTheShim(t *testing.T) {
 	a := begin(t, t.TempDir(), number(1), job{Do: "effect, then hang", File: filepath.Join(t.TempDir(), "l"), Text: "x"}, Options{})
-	until(t, "the shim began", func() bool { _, begun, _ := a.started(); return begun })
+	until(t, "the shim began", func() bool { known, err := readContents(a.Path); return err == nil && known.started != nil })
 	kill(t, a)
 	other := exec.Command("sleep", "60")
 	other.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -282,12 +284,62 @@ func TestMalformedResultIsNoResult(t *testing.T) {
 	root := t.TempDir()
 	a := begin(t, root, number(1), job{Do: "nothing"}, Options{})
 	finish(t, a, Finished)
-	for _, text := range []string{"", "{", `{"id":{"run":"other","item":"x","attempt":1}}`} {
-		if err := os.WriteFile(filepath.Join(a.Dir, resultName), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	start := line(t, record{Started: &started{}})
+	for _, text := range []string{"\n", "{\n", "{}\n", line(t, record{Result: &Result{ID: number(2)}})} {
+		rewrite(t, a, start+text)
 		if _, state, err := Open(root, number(1)); err == nil || state != InDoubt {
 			t.Errorf("%q: %s, %v", text, state, err)
 		}
 	}
+	rewrite(t, a, start+strings.TrimSuffix(line(t, record{Result: &Result{ID: number(1)}}), "\n"))
+	if _, state, err := Open(root, number(1)); err != nil || state != InDoubt {
+		t.Errorf("torn: %s, %v", state, err)
+	}
+}
+
+// TestTornIntentIsReplaced: a runner that is killed, or a machine that loses
+// power, while the intent is written leaves an attempt that can be started.
+func TestTornIntentIsReplaced(t *testing.T) {
+	for _, text := range []string{"", "{\"intent\":{\"id\"", "\x00\x00\n"} {
+		root := t.TempDir()
+		path, err := number(1).path(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(makeDir(filepath.Dir(path)), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, state, err := Open(root, number(1)); err != nil || state != NeverStarted {
+			t.Errorf("%q: %s, %v", text, state, err)
+		}
+		finish(t, begin(t, root, number(1), job{Do: "nothing"}, Options{}), Finished)
+	}
+}
+
+// line writes a record as the attempt file has it.
+func line(t *testing.T, one record) string {
+	t.Helper()
+	data, err := json.Marshal(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data) + "\n"
+}
+
+// rewrite keeps the intent and replaces everything after it.
+func rewrite(t *testing.T, a *Attempt, rest string) {
+	t.Helper()
+	data, err := os.ReadFile(a.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	intent, _, _ := strings.Cut(string(data), "\n")
+	if err := os.WriteFile(a.Path, []byte(intent+"\n"+rest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeStarted(t *testing.T, a *Attempt, s started) {
+	t.Helper()
+	rewrite(t, a, line(t, record{Started: &s}))
 }

@@ -9,41 +9,23 @@ import (
 	"syscall"
 )
 
-// durability says whether a file's data is synced before it gets its name.
-type durability bool
-
-const (
-	durable durability = true
-	cached  durability = false
-)
-
-// replaceFile writes data to a temporary file beside path and renames it, so
-// that path is never seen half written. It does not sync the directory.
-func replaceFile(path string, data []byte, sync durability) error {
+// replaceFile durably writes data to a temporary file beside path and renames
+// it, so that path is never seen half written. It does not sync the directory.
+func replaceFile(path string, data []byte) error {
 	temp := path + ".tmp"
 	file, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("create temp file: %w", err)
 	}
-	if err := writeAndClose(file, data, sync); err != nil {
-		return err
+	_, err = file.Write(data)
+	if err == nil {
+		err = syncData(file)
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("write temp file: %w", err)
 	}
 	if err := os.Rename(temp, path); err != nil {
 		return fmt.Errorf("rename temp file: %w", err)
-	}
-	return nil
-}
-
-func writeAndClose(file *os.File, data []byte, sync durability) error {
-	_, err := file.Write(data)
-	if err == nil && sync == durable {
-		err = syncData(file)
-	}
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return fmt.Errorf("write temp file: %w", err)
 	}
 	return nil
 }
@@ -61,25 +43,16 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// makeDir creates dir, its parent and the root above it where they are missing.
-// The name of a new parent is durable on return; that of dir itself is synced by
-// the shim. It reports no error if dir exists.
+// makeDir creates dir and the root above it where they are missing. The name of a
+// new dir is durable on return.
 func makeDir(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, os.ErrNotExist) {
-		parent := filepath.Dir(dir)
-		if err := os.MkdirAll(parent, 0o700); err != nil {
-			return err
-		}
-		if err := syncDir(filepath.Dir(parent)); err != nil {
-			return err
-		}
-		err = os.Mkdir(dir, 0o700)
-	}
-	if errors.Is(err, os.ErrExist) {
+	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
-	return err
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
 // readAtMost reads a file of at most limit bytes.

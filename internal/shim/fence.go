@@ -46,7 +46,7 @@ func RaiseFence(root string, epoch uint64) error {
 		return nil
 	}
 	text := strconv.FormatUint(epoch, 10) + "\n"
-	if err := replaceFile(filepath.Join(root, fenceName), []byte(text), durable); err != nil {
+	if err := replaceFile(filepath.Join(root, fenceName), []byte(text)); err != nil {
 		return fmt.Errorf("write fence: %w", err)
 	}
 	return syncDir(root)

@@ -2,7 +2,6 @@ package shim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +43,7 @@ const (
 
 // Main is the whole life of a shim: it checks that a runner started it, records
 // the start, calls the handler once, and stores the result. args are the
-// arguments after Verb, that is the attempt's directory; stdin carries
+// arguments after Verb, that is the attempt's file; stdin carries
 // Options.Stdin. It returns the exit code.
 //
 // Call it before anything else in main: whatever comes before is paid by every
@@ -73,15 +72,13 @@ func serve(args []string, stdin io.Reader, handler Handler, reach at) int {
 	if err := s.store(result); err != nil {
 		return exitLost
 	}
-	s.report.Close()
-	// Failing to sync the name costs nothing that the runner relies on.
-	_ = syncDir(s.dir)
 	return exitStored
 }
 
 // session is a shim at work.
 type session struct {
-	dir     string
+	path    string
+	file    *appender
 	intent  intent
 	stdin   []byte
 	report  *os.File
@@ -93,9 +90,9 @@ type session struct {
 // attempt's lock: then nobody would know that it is running.
 func enter(args []string, stdin io.Reader, reach at) (*session, error) {
 	if len(args) != 1 {
-		return nil, errors.New("want the directory of an attempt; only allclear itself starts this")
+		return nil, errors.New("want the file of an attempt; only allclear itself starts this")
 	}
-	s := &session{dir: args[0], reach: reach, signals: make(chan os.Signal, 4)}
+	s := &session{path: args[0], reach: reach, signals: make(chan os.Signal, 4)}
 	if err := s.inheritLock(); err != nil {
 		return nil, err
 	}
@@ -105,7 +102,17 @@ func enter(args []string, stdin io.Reader, reach at) (*session, error) {
 	if s.stdin, err = io.ReadAll(io.LimitReader(stdin, MaxStdin)); err != nil {
 		return nil, fmt.Errorf("read standard input: %w", err)
 	}
-	if s.intent, err = readIntent(s.dir); err != nil {
+	known, err := readContents(s.path)
+	switch {
+	case err != nil:
+		return nil, err
+	case known.intent == nil:
+		return nil, errors.New("the attempt has no intent")
+	case known.begun:
+		return nil, errors.New("the attempt was started before")
+	}
+	s.intent = *known.intent
+	if s.file, err = openAppender(s.path); err != nil {
 		return nil, err
 	}
 	return s, s.reach("entered")
@@ -115,8 +122,7 @@ func enter(args []string, stdin io.Reader, reach at) (*session, error) {
 // files it is started with.
 func (s *session) inheritLock() error {
 	var ours, theirs unix.Stat_t
-	path := filepath.Join(s.dir, lockName)
-	if err := errors.Join(unix.Fstat(lockFile, &ours), unix.Stat(path, &theirs)); err != nil {
+	if err := errors.Join(unix.Fstat(lockFile, &ours), unix.Stat(s.path, &theirs)); err != nil {
 		return fmt.Errorf("find the attempt's lock: %w", err)
 	}
 	if ours.Dev != theirs.Dev || ours.Ino != theirs.Ino {
@@ -147,54 +153,48 @@ func (s *session) begin() (time.Time, error) {
 		return time.Time{}, err
 	}
 	now := time.Now().UTC()
-	data, err := json.Marshal(started{Process: me, BootID: s.intent.BootID, At: now})
-	if err != nil {
-		return time.Time{}, fmt.Errorf("encode start: %w", err)
-	}
 	if err := s.reach("before started"); err != nil {
 		return time.Time{}, err
 	}
-	path := filepath.Join(s.dir, startedName)
-	if _, err := os.Lstat(path); err == nil {
-		return time.Time{}, errors.New("the attempt was started before")
-	}
-	if err := s.record(path, data); err != nil {
-		// Nothing was called yet: without the file the attempt is never started.
-		return time.Time{}, errors.Join(fmt.Errorf("record start: %w", err), os.Remove(path))
+	intended := s.file.size
+	if err := s.record(started{Process: me, BootID: s.intent.BootID, At: now}); err != nil {
+		// Nothing was called yet: without the line the attempt is never started.
+		return time.Time{}, errors.Join(fmt.Errorf("record start: %w", err), s.file.cut(intended))
 	}
 	return now, s.reach("after started")
 }
 
-func (s *session) record(path string, data []byte) error {
-	if err := replaceFile(path, data, cached); err != nil {
+// record makes the line, and the file's name, durable.
+func (s *session) record(begun started) error {
+	if err := s.file.add(record{Started: &begun}); err != nil {
 		return err
 	}
 	if err := s.reach("sync started"); err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(s.dir))
+	// Side by side, because file systems with a log write both in one go.
+	named := make(chan error, 1)
+	go func() { named <- syncDir(filepath.Dir(s.path)) }()
+	kept := s.file.keep()
+	return errors.Join(kept, <-named)
 }
 
 func (s *session) refusal() string {
-	root := filepath.Dir(filepath.Dir(s.dir))
+	root := filepath.Dir(filepath.Dir(s.path))
 	return s.intent.Lease.refusal(root, s.intent.BootID, Boottime())
 }
 
 // store makes the result durable. The handler has had its effect, so a full disk
 // is waited out, with the lock held, until somebody makes room or stops it.
 func (s *session) store(result Result) error {
-	data, err := json.Marshal(result)
-	if err != nil {
-		return fmt.Errorf("encode result: %w", err)
-	}
 	const longest = 5 * time.Second
 	for wait := 100 * time.Millisecond; ; wait = min(wait*2, longest) {
 		err := s.reach("before result")
 		if err == nil {
-			err = replaceFile(filepath.Join(s.dir, resultName), data, durable)
+			err = s.file.add(record{Result: &result})
+		}
+		if err == nil {
+			err = s.file.keep()
 		}
 		if err == nil {
 			return s.reach("after result")

@@ -182,17 +182,16 @@ func keepOpen(fd int) (int, error) {
 	return high, nil
 }
 
-// watchDir reports on the channel whenever a file in dir was closed after
-// writing or renamed into place. The lock file is closed by the kernel when its
-// last holder ends, so this also tells of killed processes. The channel is nil
+// watchFile reports on the channel whenever a file was written or a process that
+// had it open for writing closed it, if only by being killed. The channel is nil
 // if the system has no watch to give.
-func watchDir(dir string) (events <-chan struct{}, stop func()) {
+func watchFile(path string) (events <-chan struct{}, stop func()) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, func() {}
 	}
 	file := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_CLOSE_WRITE|unix.IN_MODIFY); err != nil {
 		file.Close()
 		return nil, func() {}
 	}

@@ -6,27 +6,32 @@
 // gave to [Main], and stores the result. Whatever happens to the runner, [Open]
 // can later tell from the directory what became of the attempt.
 //
-// # The attempt directory
+// # The attempt file
 //
-// An attempt lives in ROOT/RUN/ITEM@TARGET+ATTEMPT (names escaped), mode 0700,
-// its files 0600:
+// An attempt is one file, ROOT/RUN/ITEM@TARGET+ATTEMPT (names escaped), mode
+// 0600, of at most three lines of JSON:
 //
-//	lock          empty; flocked by the runner, inherited by the shim and by
-//	              every process that the handler starts, so that it is free only
-//	              when nothing of the attempt is left
-//	intent.json   who, the job, the time limit, the lease; written by the runner
-//	started.json  the shim's pid, start time and boot id; written just before
-//	              the handler is called
-//	out           what the handler wrote, the first 64 MiB of it
-//	result.json   how it ended
+//	{"intent":…}   who, the job, the time limit, the lease; written by the runner
+//	{"started":…}  the shim's pid, start time and boot id; written just before
+//	               the handler is called
+//	{"result":…}   how it ended
 //
-// What it says after any crash, in the order of the rules:
+// The file itself is flocked by the runner. The lock is inherited by the shim and
+// by every process that the handler starts, through a file that is open for
+// reading only, so that it is free only when nothing of the attempt is left.
+// Beside it, with ".out" after the name, is the first 64 MiB of what the handler
+// wrote, if it wrote anything.
 //
-//	result.json  lock held  started.json  state
-//	yes          any        any           Finished
-//	no           yes        any           Running
-//	no           no         no            NeverStarted
-//	no           no         yes           InDoubt
+// What the file says after any crash, in the order of the rules:
+//
+//	result  lock held  started  state
+//	yes     any        any      Finished
+//	no      yes        any      Running
+//	no      no         no       NeverStarted
+//	no      no         yes      InDoubt
+//
+// A line counts when its end is there. Anything after the intent, even a torn
+// line, counts as started.
 //
 // Some programs (sudo, daemons) close inherited files. The lock therefore also
 // counts as held while a process of the shim's session is alive: same boot id,
@@ -36,20 +41,16 @@
 // # What is synced
 //
 // A killed process loses nothing that it wrote, so syncs matter only to power
-// loss. The table needs four, two of them before the handler and one after it
-// on the path of the caller:
+// loss. The table needs three:
 //
-//  1. the attempt directory, which makes started.json's name durable: a handler
-//     that ran must not look like one that did not;
-//  2. the run's directory, which holds the attempt directory's name;
-//  3. the data of result.json, before it is renamed into place;
-//  4. the attempt directory again, for that rename. The runner does not wait for
-//     it: without the name the attempt is InDoubt, which is honest, and a runner
-//     that saw the result has it in its own journal.
+//  1. the file, after the started line and before the handler: a handler that ran
+//     must not look like one that did not. The intent becomes durable with it;
+//  2. the run's directory, which holds the file's name, before the handler;
+//  3. the file, after the result and before anybody is told of it.
 //
-// "out" is synced before the result if anything was written, and ROOT once per
-// run. intent.json needs none: the journal holds the intent, and an attempt
-// whose intent is lost never ran or is InDoubt.
+// The output is synced before the result if there is any, and ROOT once per run.
+// One file instead of a directory of them matters too: creating a file can cost
+// more than a sync.
 package shim
 
 import (
@@ -73,6 +74,8 @@ const (
 	// MaxStdin is how much Options.Stdin may hold: it must fit into a pipe that
 	// nobody reads yet.
 	MaxStdin = 60 << 10
+	// MaxJob is how long the job may be, in bytes.
+	MaxJob = 4 << 20
 	// MaxResult is how long the bytes returned by a handler may be.
 	MaxResult = 4 << 20
 	// MaxLine is the longest line that Lines gives in one piece.
@@ -82,12 +85,10 @@ const (
 )
 
 const (
-	lockName    = "lock"
-	intentName  = "intent.json"
-	startedName = "started.json"
-	outName     = "out"
-	resultName  = "result.json"
-	fenceName   = "fence"
+	// outSuffix makes the name of an attempt's output from that of the attempt.
+	outSuffix = ".out"
+	// fenceName begins with a dot, which no escaped name does.
+	fenceName = ".fence"
 )
 
 // ErrOtherJob means that the attempt exists and was made for a different job.
@@ -115,8 +116,8 @@ func (id ID) String() string {
 	return fmt.Sprintf("%s/%s%s#%d", id.Run, id.Item, target, id.Attempt)
 }
 
-// dir gives the attempt's directory under root.
-func (id ID) dir(root string) (string, error) {
+// path gives the attempt's file under root.
+func (id ID) path(root string) (string, error) {
 	if id.Run == "" || id.Item == "" || id.Attempt < 1 {
 		return "", fmt.Errorf("attempt %s: want a run, an item and a number from 1", id)
 	}
@@ -196,7 +197,7 @@ func (s State) String() string {
 	return fmt.Sprintf("State(%d)", int(s))
 }
 
-// Result is how an attempt ended, as stored in result.json.
+// Result is how an attempt ended, as stored in the attempt file.
 type Result struct {
 	ID ID `json:"id"`
 	// Bytes is what the handler returned; at most MaxResult.
@@ -243,6 +244,13 @@ type Process struct {
 	Name  string `json:"name,omitempty"`
 }
 
+// record is one line of the attempt file; exactly one of its fields is set.
+type record struct {
+	Intent  *intent  `json:"intent,omitempty"`
+	Started *started `json:"started,omitempty"`
+	Result  *Result  `json:"result,omitempty"`
+}
+
 // intent is what the runner writes for the shim.
 type intent struct {
 	ID      ID            `json:"id"`
@@ -261,10 +269,10 @@ type started struct {
 	At     time.Time `json:"at"`
 }
 
-// Attempt is one attempt's directory, seen from the runner.
+// Attempt is one attempt, seen from the runner.
 type Attempt struct {
-	// Dir is the directory, absolute.
-	Dir string
+	// Path is the attempt's file, absolute.
+	Path string
 	// ID is the attempt's name.
 	ID ID
 	// boot is the id of the running boot.

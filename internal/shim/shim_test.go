@@ -97,17 +97,21 @@ func TestHandlerReplies(t *testing.T) {
 
 func TestStdinIsNotStored(t *testing.T) {
 	root, secret := t.TempDir(), []byte(strings.Repeat("hunter2-", MaxStdin/8))
+	sum := sha256.Sum256(secret)
 	a := begin(t, root, number(1), job{Do: "stdin"}, Options{Stdin: secret})
-	if result := finish(t, a, Finished); !bytes.Equal(result.Bytes, secret) {
-		t.Errorf("the handler saw %d bytes", len(result.Bytes))
+	if result := finish(t, a, Finished); !bytes.Equal(result.Bytes, sum[:]) {
+		t.Errorf("the handler saw something else, digest %x", result.Bytes)
 	}
-	data, err := os.ReadFile(filepath.Join(a.Dir, intentName))
-	if err != nil || bytes.Contains(data, []byte("hunter2")) {
-		t.Errorf("intent %q, %v", data, err)
+	data, err := os.ReadFile(a.Path)
+	if err != nil || bytes.Contains(data, []byte("hunter2")) || bytes.Contains(data, []byte("aHVudGVyMi")) {
+		t.Errorf("stored %q, %v", data[:min(len(data), 200)], err)
 	}
 	_, err = Start(t.Context(), root, number(2), nil, Options{Stdin: make([]byte, MaxStdin+1)})
 	if err == nil {
 		t.Error("a longer input was accepted")
+	}
+	if _, err = Start(t.Context(), root, number(2), make([]byte, MaxJob+1), Options{}); err == nil {
+		t.Error("a longer job was accepted")
 	}
 }
 
@@ -207,12 +211,12 @@ func read(t *testing.T, a *Attempt, offset int64) string {
 func TestDirectoriesDoNotCollide(t *testing.T) {
 	ids := []ID{
 		{"r", "a", "b", 1}, {"r", "a@b", "", 1}, {"r", "a", "", 1}, {"r", "a/b", "", 1}, {"r", "a%2Fb", "", 1},
-		{"r", "..", "", 1}, {"..", "a", "", 1}, {"r/a", "", "x", 1}, {"r", "a", "b+1", 1}, {"r", "a", "b", 11},
+		{"r", "..", "", 1}, {"..", "a", "", 1}, {".fence", "a", "", 1}, {"r/a", "", "x", 1}, {"r", "a", "b+1", 1}, {"r", "a", "b", 11},
 		{"r", strings.Repeat("long", 100), "", 1}, {"r", strings.Repeat("long", 101), "", 1}, {"r", "é\n\x00", "", 1},
 	}
 	seen := map[string]ID{}
 	for _, id := range ids {
-		dir, err := id.dir("/root")
+		dir, err := id.path("/root")
 		if id.Item == "" {
 			if err == nil {
 				t.Errorf("%s was accepted", id)
@@ -235,7 +239,7 @@ func TestDirectoriesDoNotCollide(t *testing.T) {
 func TestShimRefusesToBeStartedByHand(t *testing.T) {
 	a := begin(t, t.TempDir(), number(1), job{Do: "nothing"}, Options{})
 	finish(t, a, Finished)
-	for _, args := range [][]string{nil, {"a", "b"}, {t.TempDir()}, {a.Dir}} {
+	for _, args := range [][]string{nil, {"a", "b"}, {t.TempDir()}, {a.Path}} {
 		if code := Main(args, strings.NewReader(""), act); code != exitRefused {
 			t.Errorf("%q: exit code %d", args, code)
 		}

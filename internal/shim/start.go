@@ -3,11 +3,9 @@ package shim
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +25,7 @@ func nowhere(string) error { return nil }
 // starts nothing. Only an attempt that is NeverStarted is started again. The
 // error is ErrOtherJob if the attempt exists with different job bytes.
 //
-// The job is stored in the attempt's directory and must hold no secrets;
+// The job is stored in the attempt file and must hold no secrets;
 // Options.Stdin may. ctx covers the start only: the attempt outlives it.
 func Start(ctx context.Context, root string, id ID, job []byte, opts Options) (*Attempt, error) {
 	return start(ctx, root, id, job, opts, nowhere)
@@ -44,25 +42,28 @@ func start(ctx context.Context, root string, id ID, job []byte, opts Options, re
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDir(a.Dir); err != nil {
-		return nil, fmt.Errorf("create attempt directory: %w", err)
+	if len(job) > MaxJob {
+		return nil, fmt.Errorf("attempt %s: the job has %d bytes, more than %d", id, len(job), MaxJob)
+	}
+	if err := makeDir(filepath.Dir(a.Path)); err != nil {
+		return nil, fmt.Errorf("create run directory: %w", err)
 	}
 	lock, err := a.takeLock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if lock == nil {
-		return a, a.sameJob(job)
+	if lock != nil {
+		defer lock.Close()
 	}
-	defer lock.Close()
-	switch state, err := a.endState(); {
-	case err != nil:
+	known, err := readContents(a.Path)
+	if err != nil {
 		return nil, err
-	case state != NeverStarted:
-		return a, a.sameJob(job)
 	}
-	if err := a.sameJob(job); err != nil {
-		return nil, err
+	if known.intent != nil && (known.intent.ID != id || !bytes.Equal(known.intent.Job, job)) {
+		return nil, fmt.Errorf("attempt %s: %w", id, ErrOtherJob)
+	}
+	if lock == nil || known.begun {
+		return a, nil
 	}
 	if err := a.writeIntent(job, opts, reach); err != nil {
 		return nil, err
@@ -79,10 +80,9 @@ func start(ctx context.Context, root string, id ID, job []byte, opts Options, re
 // takeLock gives the attempt's lock, or nil if a process of the attempt has it.
 // Open looks at the lock by taking it for a moment, hence the second look.
 func (a *Attempt) takeLock(ctx context.Context) (*os.File, error) {
-	path := filepath.Join(a.Dir, lockName)
-	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	lock, err := os.OpenFile(a.Path, os.O_CREATE|os.O_RDONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
+		return nil, fmt.Errorf("open attempt: %w", err)
 	}
 	const looks, between = 5, time.Millisecond
 	for look := range looks {
@@ -110,54 +110,30 @@ func (a *Attempt) takeLock(ctx context.Context) (*os.File, error) {
 	return nil, nil
 }
 
-// sameJob compares the stored intent, if there is one, with what is asked for
-// now.
-func (a *Attempt) sameJob(job []byte) error {
-	stored, err := readIntent(a.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if stored.ID != a.ID || !bytes.Equal(stored.Job, job) {
-		return fmt.Errorf("attempt %s: %w", a.ID, ErrOtherJob)
-	}
-	return nil
-}
-
-// readIntent reads intent.json; the error is fs.ErrNotExist if there is none,
-// and also if power was lost before its data was stored.
-func readIntent(dir string) (intent, error) {
-	const longest = 64 << 20
-	data, err := readAtMost(filepath.Join(dir, intentName), longest)
-	if err != nil {
-		return intent{}, fmt.Errorf("read intent: %w", err)
-	}
-	var stored intent
-	if err := json.Unmarshal(data, &stored); err != nil {
-		return intent{}, fmt.Errorf("read intent: %w: %w", err, fs.ErrNotExist)
-	}
-	return stored, nil
-}
-
+// writeIntent makes the intent the file's only line.
 func (a *Attempt) writeIntent(job []byte, opts Options, reach at) error {
 	grace := opts.Grace
 	if grace <= 0 {
 		grace = DefaultGrace
 	}
-	data, err := json.Marshal(intent{
-		ID: a.ID, Job: job, Timeout: opts.Timeout, Grace: grace, Lease: opts.Lease,
-		BootID: a.boot, At: time.Now().UTC(),
-	})
-	if err != nil {
-		return fmt.Errorf("encode intent: %w", err)
-	}
 	if err := reach("before intent"); err != nil {
 		return err
 	}
-	if err := replaceFile(filepath.Join(a.Dir, intentName), data, cached); err != nil {
-		return fmt.Errorf("write intent: %w", err)
+	file, err := openAppender(a.Path)
+	if err != nil {
+		return err
+	}
+	defer file.file.Close()
+	// A runner that was killed here before may have left an intent or half of one.
+	if err := file.cut(0); err != nil {
+		return err
+	}
+	err = file.add(record{Intent: &intent{
+		ID: a.ID, Job: job, Timeout: opts.Timeout, Grace: grace, Lease: opts.Lease,
+		BootID: a.boot, At: time.Now().UTC(),
+	}})
+	if err != nil {
+		return err
 	}
 	return reach("after intent")
 }
@@ -174,7 +150,7 @@ func (a *Attempt) spawn(lock *os.File, opts Options) error {
 		return fmt.Errorf("create pipe: %w", err)
 	}
 	defer reportEnd.Close()
-	cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], a.Dir)...)
+	cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], a.Path)...)
 	if len(opts.Executable) == 0 {
 		cmd.Args[0] = os.Args[0]
 	}

@@ -1,7 +1,6 @@
 package shim
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,65 +23,64 @@ func Open(root string, id ID) (*Attempt, State, error) {
 
 // locate gives the attempt without looking at it.
 func locate(root string, id ID) (*Attempt, error) {
-	dir, err := id.dir(root)
+	path, err := id.path(root)
 	if err != nil {
 		return nil, err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	if path, err = filepath.Abs(path); err != nil {
 		return nil, fmt.Errorf("locate attempt: %w", err)
 	}
-	return &Attempt{Dir: dir, ID: id, boot: bootID()}, nil
+	return &Attempt{Path: path, ID: id, boot: bootID()}, nil
 }
 
 // State says what became of the attempt, by the table of the package's
 // documentation. On an error nothing is known, and the state is InDoubt.
 func (a *Attempt) State() (State, error) {
-	held, err := a.lockHeld()
-	if err != nil {
-		return InDoubt, err
-	}
-	// The lock is looked at first: it is let go of after the result is there.
-	if !held {
-		return a.endState()
-	}
-	switch _, err := a.result(); {
-	case err == nil:
-		return Finished, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return Running, nil
-	default:
-		return InDoubt, err
-	}
+	state, _, err := a.look()
+	return state, err
 }
 
-// endState is the State when nobody holds the lock.
-func (a *Attempt) endState() (State, error) {
-	switch _, err := a.result(); {
-	case err == nil:
-		return Finished, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return InDoubt, err
+// look gives the state and what it was derived from.
+func (a *Attempt) look() (State, contents, error) {
+	// The lock is looked at first: it is let go of after the result is there.
+	held, err := a.lockHeld()
+	if err != nil {
+		return InDoubt, contents{}, err
 	}
-	leader, begun, err := a.started()
+	known, err := readContents(a.Path)
 	switch {
 	case err != nil:
-		return InDoubt, err
-	case !begun:
-		return NeverStarted, nil
-	case leader.BootID == a.boot && len(sessionOf(leader.Process)) > 0:
-		return Running, nil
+		return InDoubt, known, fmt.Errorf("attempt %s: %w", a.ID, err)
+	case known.result != nil && known.result.ID != a.ID:
+		return InDoubt, known, fmt.Errorf("attempt %s: the result is that of %s", a.ID, known.result.ID)
+	case known.result != nil:
+		return Finished, known, nil
+	case held:
+		return Running, known, nil
+	case !known.begun:
+		return NeverStarted, known, nil
+	case len(a.survivors(known)) > 0:
+		return Running, known, nil
 	}
-	return InDoubt, nil
+	return InDoubt, known, nil
+}
+
+// survivors lists the living processes of the shim's session, the shim included.
+func (a *Attempt) survivors(known contents) []Process {
+	if known.started == nil || known.started.BootID != a.boot {
+		return nil
+	}
+	return sessionOf(known.started.Process)
 }
 
 // lockHeld reports whether a process has the attempt's lock.
 func (a *Attempt) lockHeld() (bool, error) {
-	lock, err := os.Open(filepath.Join(a.Dir, lockName))
+	lock, err := os.Open(a.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("open lock: %w", err)
+		return false, fmt.Errorf("open attempt: %w", err)
 	}
 	defer lock.Close()
 	err = retryEINTR(func() error {
@@ -97,46 +95,12 @@ func (a *Attempt) lockHeld() (bool, error) {
 	return false, fmt.Errorf("look at lock: %w", err)
 }
 
-// result reads result.json; the error is fs.ErrNotExist if there is none.
-func (a *Attempt) result() (Result, error) {
-	// Base64 takes four bytes for three; the rest is far below a megabyte.
-	const longest = MaxResult/3*4 + 1<<20
-	data, err := readAtMost(filepath.Join(a.Dir, resultName), longest)
-	if err != nil {
-		return Result{}, fmt.Errorf("read result: %w", err)
-	}
-	var result Result
-	if err := json.Unmarshal(data, &result); err != nil {
-		return Result{}, fmt.Errorf("read result: %w", err)
-	}
-	if result.ID != a.ID {
-		return Result{}, fmt.Errorf("read result: it is that of attempt %s", result.ID)
-	}
-	return result, nil
-}
-
-// started reads started.json. That it exists is what counts: after a loss of
-// power its content may be missing, and it then names no process.
-func (a *Attempt) started() (leader started, begun bool, err error) {
-	data, err := readAtMost(filepath.Join(a.Dir, startedName), 4096)
-	if errors.Is(err, fs.ErrNotExist) {
-		return started{}, false, nil
-	}
-	if err != nil {
-		return started{}, false, fmt.Errorf("read start: %w", err)
-	}
-	if err := json.Unmarshal(data, &leader); err != nil {
-		return started{}, true, nil
-	}
-	return leader, true, nil
-}
-
 // Output gives what is captured of the output so far, from the byte offset on.
 // It ends where the capture stands now; call again with a later offset for more.
 // Beyond MaxOutput it ends with a line that says so. The bytes are raw: whoever
 // shows them must neutralise control characters.
 func (a *Attempt) Output(offset int64) (io.ReadCloser, error) {
-	file, err := os.Open(filepath.Join(a.Dir, outName))
+	file, err := os.Open(a.Path + outSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return io.NopCloser(eof{}), nil
 	}

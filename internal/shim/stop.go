@@ -25,17 +25,16 @@ func (a *Attempt) Stop(ctx context.Context, grace time.Duration) (State, error) 
 	if err := a.waitBegun(ctx); err != nil {
 		return Running, err
 	}
-	// A shim takes the first signal as a request and the second as an order; a
+	// A shim takes the first signal as a request and any further one as an order.
+	// The order is repeated, because signals that are pending together are one. A
 	// process whose shim is gone gets the signals itself.
-	const lastWait = 5 * time.Second
-	for _, step := range []struct {
-		shim, others syscall.Signal
-		wait         time.Duration
-	}{
-		{syscall.SIGTERM, syscall.SIGTERM, grace},
-		{syscall.SIGTERM, syscall.SIGKILL, lastWait},
-		{syscall.SIGKILL, syscall.SIGKILL, lastWait},
-	} {
+	const orders, between, lastWait = 20, 250 * time.Millisecond, 5 * time.Second
+	steps := []stopStep{{syscall.SIGTERM, syscall.SIGTERM, grace}}
+	for range orders {
+		steps = append(steps, stopStep{syscall.SIGTERM, syscall.SIGKILL, between})
+	}
+	steps = append(steps, stopStep{syscall.SIGKILL, syscall.SIGKILL, lastWait})
+	for _, step := range steps {
 		if err := a.signal(step.shim, step.others); err != nil {
 			return Running, err
 		}
@@ -47,16 +46,19 @@ func (a *Attempt) Stop(ctx context.Context, grace time.Duration) (State, error) 
 	return Running, fmt.Errorf("attempt %s: still running after it was killed", a.ID)
 }
 
+// stopStep is one step of Stop: which signals, and how long to wait after them.
+type stopStep struct {
+	shim, others syscall.Signal
+	wait         time.Duration
+}
+
 // waitBegun waits until the shim can be told to stop, which it can a moment after
-// it was spawned: the pid is in started.json. An attempt that ends before that,
+// it was spawned: its pid is in the file. An attempt that ends before that,
 // or that takes long to begin, is left to what Stop does next.
 func (a *Attempt) waitBegun(ctx context.Context) error {
 	const looks, between = 2000, time.Millisecond
 	for range looks {
-		if _, begun, err := a.started(); err != nil || begun {
-			return err
-		}
-		if state, err := a.State(); err != nil || state != Running {
+		if state, known, err := a.look(); err != nil || known.begun || state != Running {
 			return err
 		}
 		select {
@@ -70,13 +72,13 @@ func (a *Attempt) waitBegun(ctx context.Context) error {
 
 // signal sends one signal to the shim, or another to what is left without it.
 func (a *Attempt) signal(toShim, toOthers syscall.Signal) error {
-	leader, begun, err := a.started()
-	if err != nil || !begun || leader.BootID != a.boot {
+	_, known, err := a.look()
+	if err != nil {
 		return err
 	}
-	all := sessionOf(leader.Process)
+	all := a.survivors(known)
 	for _, one := range all {
-		if one.PID == leader.PID && toShim != syscall.SIGKILL {
+		if one.PID == known.started.PID && toShim != syscall.SIGKILL {
 			return signalProcess(one, toShim)
 		}
 	}

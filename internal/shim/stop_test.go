@@ -2,7 +2,6 @@ package shim
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,17 +9,6 @@ import (
 	"testing"
 	"time"
 )
-
-func writeStarted(t *testing.T, a *Attempt, s started) {
-	t.Helper()
-	data, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(a.Dir, startedName), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestTimeout is scenario F38.
 func TestTimeout(t *testing.T) {

@@ -17,44 +17,43 @@ func (a *Attempt) Wait(ctx context.Context) (Result, State, error) {
 			return Result{}, Running, ctx.Err()
 		case <-a.done:
 		}
-		if result, err := a.result(); err == nil {
-			return result, Finished, nil
-		}
 	}
-	state, err := a.watch(ctx)
+	state, known, err := a.watch(ctx)
 	switch {
 	case err != nil:
 		return Result{}, state, err
 	case state == Finished:
-		result, err := a.result()
-		return result, state, err
+		return *known.result, state, nil
 	case state == NeverStarted && a.complaint != "":
 		return Result{}, state, fmt.Errorf("attempt %s: %s", a.ID, a.complaint)
 	}
 	return Result{}, state, nil
 }
 
-// watch follows an attempt whose shim is not this process's child, or has
-// already ended. It looks again after every change in the directory, a few times
-// in quick succession because the kernel reports a closed lock just before it
-// frees it, and slowly in between for what no event tells: the end of a process
-// that does not hold the lock.
-func (a *Attempt) watch(ctx context.Context) (State, error) {
+// watch follows an attempt to its end. It looks again when the file was changed
+// or its writer ended, a few times in quick succession because the kernel reports
+// that just before it frees the lock, and slowly in between for what no event
+// tells: the end of a process that outlived its shim.
+func (a *Attempt) watch(ctx context.Context) (State, contents, error) {
 	const quick, slow = time.Millisecond, 250 * time.Millisecond
-	events, stop := watchDir(a.Dir)
+	state, known, err := a.look()
+	if err != nil || state != Running {
+		return state, known, err
+	}
+	events, stop := watchFile(a.Path)
 	defer stop()
 	interval := quick
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for {
-		state, err := a.State()
+		state, known, err := a.look()
 		if err != nil || state != Running {
-			return state, err
+			return state, known, err
 		}
 		timer.Reset(interval)
 		select {
 		case <-ctx.Done():
-			return Running, ctx.Err()
+			return Running, known, ctx.Err()
 		case <-events:
 			interval = quick
 		case <-timer.C:

@@ -114,10 +114,9 @@ func (q *queue) withdraw(r *request) bool {
 }
 
 // work commits one batch, which the caller's request is part of, and calls the next
-// to lead. Yielding first lets goroutines that have just been answered come back
-// with their next append, so that no commit is wasted on a few of them.
+// to lead.
 func (q *queue) work() {
-	runtime.Gosched()
+	q.gather()
 	batch := q.take()
 	q.commit(batch)
 	for _, r := range batch {
@@ -131,6 +130,22 @@ func (q *queue) work() {
 	}
 	q.busy = false
 	q.idle.Broadcast()
+}
+
+// gather yields as long as that brings more requests: goroutines that have just been
+// answered come back with their next append, and no commit is wasted on a few of
+// them. An append alone yields once.
+func (q *queue) gather() {
+	for before := 1; ; {
+		runtime.Gosched()
+		q.mu.Lock()
+		now := len(q.waiting)
+		q.mu.Unlock()
+		if now <= before || now >= maxBatchRequests {
+			return
+		}
+		before = now
+	}
 }
 
 // take takes the requests of one commit, oldest first.

@@ -22,15 +22,21 @@ func slug(text, word string) string { return slugBelow("", text, word) }
 func slugBelow(prefix, text, word string) string {
 	buffer := append(make([]byte, 0, 256), prefix...)
 	hyphen, start, count := false, len(buffer), 0
-	for _, r := range text {
-		if !idRune(r, count > 0 && !hyphen) {
+	for i := 0; i < len(text); {
+		r, size := lowerASCII(text[i]), 1
+		if r == utf8.RuneError {
+			r, size = utf8.DecodeRuneInString(text[i:])
+			r = unicode.ToLower(r)
+		}
+		i += size
+		if r == 0 || r >= utf8.RuneSelf && !idRune(r, count > 0 && !hyphen) {
 			hyphen = count > 0
 			continue
 		}
 		if hyphen {
 			buffer, count = append(buffer, '-'), count+1
 		}
-		buffer, count = utf8.AppendRune(buffer, unicode.ToLower(r)), count+1
+		buffer, count = utf8.AppendRune(buffer, r), count+1
 		hyphen = false
 	}
 	switch {
@@ -42,12 +48,24 @@ func slugBelow(prefix, text, word string) string {
 	return string(buffer)
 }
 
-// idRune reports whether a character is kept in an id. Marks count only after a
-// letter, and never the selectors that make a sign an emoji.
+// lowerASCII gives a letter or digit in lower case, 0 for other ASCII bytes, and
+// utf8.RuneError for a byte of a longer character.
+func lowerASCII(c byte) rune {
+	switch {
+	case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		return rune(c)
+	case c >= 'A' && c <= 'Z':
+		return rune(c - 'A' + 'a')
+	case c >= utf8.RuneSelf:
+		return utf8.RuneError
+	}
+	return 0
+}
+
+// idRune reports whether a character beyond ASCII is kept in an id. Marks count
+// only after a letter, and never the selectors that make a sign an emoji.
 func idRune(r rune, afterLetter bool) bool {
 	switch {
-	case r < utf8.RuneSelf:
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 	case r == utf8.RuneError:
 		return false
 	case unicode.IsLetter(r), unicode.IsNumber(r):

@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -100,7 +101,7 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 		Text: text, Pos: b.list.PosAt(start), Box: start + 1, Ticked: b.src[start+1] != ' ',
 		Parent: at.item, textEnd: end, indent: indentation(n),
 	}
-	item.Raw = b.raw(n, start+3)
+	item.Raw = b.raw(n, start+3, text)
 	item.Blanks = b.blanksOf(n, start+3)
 	if at.item != nil {
 		item.Depth = at.item.Depth + 1
@@ -130,10 +131,15 @@ func indentation(n ast.Node) int {
 	return sum
 }
 
-// raw joins the lines of a paragraph as written, from an offset on.
-func (b *builder) raw(n ast.Node, from int) string {
+// raw joins the lines of a paragraph as written, from an offset on. Most are the
+// plain text and share its memory.
+func (b *builder) raw(n ast.Node, from int, text string) string {
 	if n.Lines().Len() == 1 {
-		return strings.TrimSpace(string(b.src[from:n.Lines().At(0).Stop]))
+		line := bytes.TrimSpace(b.src[from:n.Lines().At(0).Stop])
+		if string(line) == text {
+			return text
+		}
+		return string(line)
 	}
 	var out []string
 	for i := range n.Lines().Len() {

@@ -11,6 +11,7 @@ import (
 	"allclear.dev/allclear/internal/checks/env"
 	"allclear.dev/allclear/internal/checks/file"
 	"allclear.dev/allclear/internal/checks/git"
+	"allclear.dev/allclear/internal/checks/host"
 	"allclear.dev/allclear/internal/checks/ledger"
 	"allclear.dev/allclear/internal/checks/maintenance"
 	"allclear.dev/allclear/internal/checks/migrations"
@@ -33,7 +34,7 @@ func Types() []*check.Type {
 		git.Revision, git.Tag,
 		report.JUnit, report.Coverage,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Apply,
-		redis.Info,
+		redis.Info, host.Resources,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,

@@ -75,6 +75,7 @@ func launch(ctx context.Context, s *site, id string) error {
 	}
 	defer ready.Close()
 	cmd := exec.Command(self, driveVerb, "-C", s.root, s.environment, s.dataDir, id)
+	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{tell}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rivo/uniseg"
+
 	"allclear.dev/allclear/internal/run"
 )
 
@@ -41,11 +43,9 @@ func count(s *run.State, gate string) tally {
 // screen draws a run for a terminal of the paper's width. What stops the run,
 // whose turn it is and what comes next stands in the second line.
 func screen(s *run.State, p paper, now time.Time) []string {
-	lines := []string{
-		p.cut(headline(s, now), p.width),
-		p.cut(statusWord(s)+"  "+s.Advise().String(), p.width),
-		p.bar(s),
-	}
+	lines := []string{p.cut(headline(s, now), p.width)}
+	lines = append(lines, p.wrap(statusWord(s)+"  "+s.Advise().String(), adviceLines)...)
+	lines = append(lines, p.bar(s))
 	for k, ph := range s.Plan.Phases {
 		if ph.Rollback && !s.Rollback {
 			continue
@@ -56,6 +56,35 @@ func screen(s *run.State, p paper, now time.Time) []string {
 		}
 	}
 	return append(lines, p.foot(s)...)
+}
+
+// adviceLines bounds how many lines the advice may take.
+const adviceLines = 6
+
+// wrap breaks text between words into at most most lines.
+func (p paper) wrap(text string, most int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(p.plain(text)) {
+		if line != "" && uniseg.StringWidth(line)+1+uniseg.StringWidth(word) > p.width {
+			lines = append(lines, line)
+			line = "  " + word
+			continue
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	lines = append(lines, line)
+	if len(lines) > most {
+		lines[most-1] = strings.Join(lines[most-1:], " ")
+		lines = lines[:most]
+	}
+	for i := range lines {
+		lines[i] = strings.TrimRight(p.cut(lines[i], p.width), " ")
+	}
+	return lines
 }
 
 func headline(s *run.State, now time.Time) string {
@@ -182,7 +211,10 @@ func (p paper) section(s *run.State, id string, rows []int, now time.Time) []str
 	} else if settled > 0 || len(shown) > pending {
 		m = markOf(run.Running)
 	}
-	head := fmt.Sprintf("  %s %s %d/%d", p.mark(m), p.cut(lastPart(id), max(p.width-16, 8)), settled, len(rows))
+	if s.Plan.Items[rows[0]].Phase == id {
+		return shown // directly below the phase, whose line says it all
+	}
+	head := fmt.Sprintf("  %s %s %d/%d", p.mark(m), strings.TrimRight(p.cut(lastPart(id), max(p.width-16, 8)), " "), settled, len(rows))
 	if settled == len(rows) {
 		return []string{head}
 	}

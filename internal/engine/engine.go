@@ -78,6 +78,7 @@ type message struct {
 
 // Begin appends the first event of a run. The run is driven by Drive.
 func Begin(ctx context.Context, log journal.Log, started run.Event) error {
+	started.PlanDigest = started.Plan.Digest()
 	body, err := journal.Canonical(started)
 	if err != nil {
 		return fmt.Errorf("encode the run's start: %w", err)

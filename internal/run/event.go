@@ -50,6 +50,8 @@ type Event struct {
 	// Run and Plan are set by RunStarted.
 	Run  string `json:"run,omitempty"`
 	Plan *Plan  `json:"plan,omitempty"`
+	// PlanDigest is the plan's; the journal binds the run's chain to it.
+	PlanDigest string `json:"plan_digest,omitempty"`
 	// Epoch is the lease's token, set by RunStarted and RunResumed.
 	Epoch   uint64 `json:"epoch,omitempty"`
 	Item    string `json:"item,omitempty"`

@@ -37,6 +37,9 @@ type maintenance struct {
 	Hosts   []string      `param:"hosts" doc:"hosts of the file or command; this machine when left out" default:""`
 	Verify  outside       `param:"verify" doc:"how the world outside sees it"`
 	Max     time.Duration `param:"max" doc:"longest time that maintenance may be on" default:"0s"`
+	// ReleaseAfter lets a rollback give maintenance back as soon as it is healthy,
+	// although statements that take days still follow.
+	ReleaseAfter []string `param:"release_after" doc:"items: once they are green, maintenance is switched off" default:""`
 }
 
 // Validate holds the rules between parameters.
@@ -50,6 +53,8 @@ func (m *maintenance) Validate() error {
 	switch {
 	case given != 1:
 		return errors.New("needs one of file, command and haproxy")
+	case m.Do == "off" && len(m.ReleaseAfter) > 0:
+		return errors.New("release_after is for do: on")
 	case m.HAProxy.Socket != "" && len(m.Hosts) > 0:
 		return errors.New("hosts is for file and command")
 	}
@@ -63,7 +68,7 @@ func (m *maintenance) Traits() check.Traits {
 		Does: "switches maintenance " + m.Do, Target: m.Verify.first(),
 	}
 	if m.Do == "on" {
-		t.Holds, t.Undo = resource, "switches maintenance off"
+		t.Holds, t.Undo, t.ReleaseAfter = resource, "switches maintenance off", m.ReleaseAfter
 	} else {
 		t.Releases = resource
 	}

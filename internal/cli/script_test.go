@@ -1,0 +1,102 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"allclear.dev/allclear/internal/cli"
+	"allclear.dev/allclear/internal/engine"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"allclear": func() {
+			os.Exit(cli.Main(os.Args, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+		},
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		RequireExplicitExec: false,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("SITE", serveSite(t, filepath.Join(env.WorkDir, "maintenance.flag")))
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("COLUMNS", "80")
+			env.Setenv("LANG", "C.UTF-8")
+			env.Setenv("USER", "eve")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"killdrive": killDrive, "exitcode": exitCode, "waituntil": waitUntil,
+		},
+	})
+}
+
+// serveSite is a site that shows its maintenance page while a file is there.
+func serveSite(t *testing.T, flag string) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if _, err := os.Stat(flag); err == nil {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// killDrive kills the process that drives the run of a data directory.
+func killDrive(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(filepath.Join(args[0], "lock"))
+	var holder struct {
+		PID int `json:"pid"`
+	}
+	if err := json.Unmarshal([]byte(text), &holder); err != nil || holder.PID == 0 {
+		ts.Fatalf("who holds %s? %q %v", args[0], text, err)
+	}
+	ts.Check(syscall.Kill(holder.PID, syscall.SIGKILL))
+	dir := ts.MkAbs(args[0])
+	for end := time.Now().Add(10 * time.Second); engine.Alive(dir); {
+		if time.Now().After(end) {
+			ts.Fatalf("process %d is still there", holder.PID)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// exitCode runs allclear and wants this exit code: exitcode 3 status test.
+func exitCode(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("allclear", args[1:]...)
+	got := "0"
+	if err != nil {
+		got = err.Error()[len("exit status "):]
+	}
+	if got != args[0] {
+		ts.Fatalf("allclear %v: exit code %s, want %s", args[1:], got, args[0])
+	}
+}
+
+// waitUntil waits until status of an environment shows a text.
+func waitUntil(ts *testscript.TestScript, _ bool, args []string) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_ = ts.Exec("allclear", "status", args[0], "--short")
+		out := ts.ReadFile("stdout")
+		if bytes.Contains([]byte(out), []byte(args[1])) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("status never showed %q, but %q", args[1], out)
+		}
+	}
+}

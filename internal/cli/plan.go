@@ -56,7 +56,7 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	p, problems := plan.Bind(plan.Input{
 		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(),
 		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous)},
-		Facts: s.facts(release, previous, given),
+		Facts: s.facts(ctx, release, previous, given),
 		Plan: run.Plan{
 			Project: s.cfg.Project, Environment: s.environment, Release: run.Release(release), Previous: previous,
 			Checklist: digestOf(s.listText), Config: s.cfg.Digest, Policy: s.cfg.PolicyDigest,
@@ -70,7 +70,7 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 }
 
 // facts are what when: may ask.
-func (s *site) facts(release config.Release, previous run.Release, given map[string]string) map[string]any {
+func (s *site) facts(ctx context.Context, release config.Release, previous run.Release, given map[string]string) map[string]any {
 	env := map[string]any{"name": s.environment, "url": s.env.URL}
 	for name, value := range s.env.Vars {
 		env[name] = value
@@ -80,9 +80,10 @@ func (s *site) facts(release config.Release, previous run.Release, given map[str
 		"release":  map[string]any{"version": release.Version, "revision": release.Revision},
 		"previous": map[string]any{"version": previous.Version, "revision": previous.Revision},
 		"project":  s.cfg.Project,
+		"changed":  changes(ctx, s.root, previous.Revision, release.Revision),
 	}
 	for name, value := range given {
-		facts[name] = typed(value)
+		nest(facts, name, typed(value))
 	}
 	return facts
 }

@@ -94,51 +94,6 @@ func roleFor(s *site, it *run.Item, who, wanted string) (string, error) {
 	return "", fail(ExitNotAllowed, "allclear show tells who may", "%s is for %s; %s is %s", it.ID, strings.Join(it.Person.Roles, " or "), who, orText(strings.Join(has, ", "), "without a role"))
 }
 
-func attestCommand(o *options) *cobra.Command {
-	var text, url, file, ticket, choice, role string
-	var no bool
-	cmd := &cobra.Command{
-		Use: "attest ENV ITEM", Short: "state an item as a person, with evidence", Args: cobra.ExactArgs(2),
-		Long: `attest states that an item is so, or with --no that it is not. It needs the
-evidence that the item asks for, which is kept by its SHA-256.
-
-  $ allclear attest production post.docs.debriefed --url https://wiki/notes/42
-  $ allclear attest production signoff.uat --file uat-report.pdf --as ana`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.act(cmd.Context(), args[0], func(s *site, state *run.State, who string) (run.Event, error) {
-				it, err := item(state, args[1])
-				if err != nil {
-					return run.Event{}, err
-				}
-				role, err := roleFor(s, it, who, role)
-				if err != nil {
-					return run.Event{}, err
-				}
-				e := evidence{text: text, url: url, file: o.path(file), ticket: ticket}
-				event, err := e.event(s, it)
-				event.Item, event.Role, event.Reason = it.ID, role, orText(e.summary(), choice)
-				if choice != "" {
-					event.Facts["choice"] = choice
-				}
-				event.Verdict = string(run.Pass)
-				if no {
-					event.Verdict = string(run.Fail)
-				}
-				return event, err
-			})
-		},
-	}
-	flags := cmd.Flags()
-	flags.StringVar(&text, "text", "", "a statement in words")
-	flags.StringVar(&url, "url", "", "an address where the evidence is")
-	flags.StringVar(&file, "file", "", "a file that is kept as evidence")
-	flags.StringVar(&ticket, "ticket", "", "a ticket's key or address")
-	flags.StringVar(&choice, "choice", "", "the answer, where the item offers some")
-	flags.StringVar(&role, "role", "", "the role you state it in")
-	flags.BoolVar(&no, "no", false, "state that it is not so")
-	return cmd
-}
-
 // evidence is what a person brings.
 type evidence struct{ text, url, file, ticket string }
 

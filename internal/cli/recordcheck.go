@@ -47,8 +47,10 @@ func (c *recordCheck) run(ctx context.Context, log journal.Reader, id string) {
 		if event.Type == run.RunStarted && event.Plan != nil && event.Plan.Config != frozen.cfg.Digest {
 			c.say("run %s: its configuration was changed after it started", id)
 		}
-		if event.Type == run.Signed {
-			c.signatures++
+		if event.Type == run.Signed || event.Type == run.Attested {
+			if event.Signature != "" {
+				c.signatures++
+			}
 			if err := frozen.verifySignature(event, &state); err != nil {
 				c.say("run %s event %d: %s signed by %s: %v", id, stored.Seq, event.Item, event.Actor, err)
 			}

@@ -2,17 +2,12 @@ package cli
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hiddeco/sshsig"
@@ -23,36 +18,6 @@ import (
 	"allclear.dev/allclear/internal/journal"
 	"allclear.dev/allclear/internal/run"
 )
-
-// signNamespace keeps a sign-off's signature from being any other signature.
-const signNamespace = "signoff@allclear.dev"
-
-// statement is what a person signs. Every field is there because without it a
-// signature could be used for something else: another run, gate, role, plan,
-// policy, content, record or time.
-type statement struct {
-	V           int    `json:"v"`
-	Type        string `json:"type"`
-	Project     string `json:"project"`
-	Environment string `json:"environment"`
-	Run         string `json:"run"`
-	Item        string `json:"item"`
-	Gate        string `json:"gate"`
-	Role        string `json:"role"`
-	Person      string `json:"person"`
-	Decision    string `json:"decision"`
-	Release     string `json:"release"`
-	Revision    string `json:"revision"`
-	Plan        string `json:"plan_sha256"`
-	Policy      string `json:"policy_sha256"`
-	Subject     string `json:"subject_sha256"`
-	LogSize     int64  `json:"log_size"`
-	LogRoot     string `json:"log_root"`
-	Comment     string `json:"comment"`
-	Nonce       string `json:"nonce"`
-	Issued      string `json:"issued"`
-	Expires     string `json:"expires"`
-}
 
 func signCommand(o *options) *cobra.Command {
 	var role, keyFile, comment, signature, statementFile string
@@ -77,16 +42,12 @@ func signCommand(o *options) *cobra.Command {
 				if signature != "" {
 					return foreignSignature(o.path(statementFile), o.path(signature))
 				}
-				st, err := s.statement(cmd, state, it, who, role, comment, reject)
+				st, err := s.signStatement(cmd.Context(), state, it, who, role, comment, reject)
 				if err != nil {
 					return run.Event{}, err
 				}
-				text, err := journal.Canonical(st)
-				if err != nil {
-					return run.Event{}, fmt.Errorf("encode the statement: %w", err)
-				}
 				o.showStatement(state, st)
-				armored, err := o.signText(text, s.cfg.People[who].Keys, keyFile)
+				text, armored, err := o.signStatement(st, s.cfg.People[who].Keys, keyFile)
 				if err != nil {
 					return run.Event{}, err
 				}
@@ -123,56 +84,21 @@ func (o *options) printStatement(cmd *cobra.Command, environment, name, role, co
 	if err != nil {
 		return err
 	}
-	st, err := s.statement(cmd, &f.state, it, who, role, comment, reject)
+	st, err := s.signStatement(cmd.Context(), &f.state, it, who, role, comment, reject)
 	if err != nil {
 		return err
 	}
+	return o.writeStatement(st)
+}
+
+// writeStatement prints the bytes that are to be signed elsewhere.
+func (o *options) writeStatement(st statement) error {
 	text, err := journal.Canonical(st)
 	if err != nil {
 		return fmt.Errorf("encode the statement: %w", err)
 	}
 	_, err = o.Out.Write(text)
 	return err
-}
-
-// statement makes what a person would sign now.
-func (s *site) statement(cmd *cobra.Command, state *run.State, it *run.Item, who, role, comment string, reject bool) (statement, error) {
-	role, err := roleFor(s, it, who, role)
-	if err != nil {
-		return statement{}, err
-	}
-	if reject && strings.TrimSpace(comment) == "" {
-		return statement{}, fail(ExitUsage, "", "--reject needs --comment with the reason")
-	}
-	head, err := s.openEnvironment(cmd.Context(), s.environment)
-	if err != nil {
-		return statement{}, err
-	}
-	defer head.Close()
-	checkpoint, err := head.Head(cmd.Context())
-	if err != nil {
-		return statement{}, fail(ExitStorage, "", "read the record's head: %v", err)
-	}
-	lasts := s.cfg.Policy.SignatureExpires
-	if it.Person != nil && it.Person.Expires > 0 {
-		lasts = min(lasts, it.Person.Expires)
-	}
-	nonce := make([]byte, 16)
-	_, _ = rand.Read(nonce) // crypto/rand never fails
-	now := time.Now().UTC().Truncate(time.Second)
-	decision := "approve"
-	if reject {
-		decision = "reject"
-	}
-	return statement{
-		V: 1, Type: "allclear.signoff", Project: state.Plan.Project, Environment: state.Plan.Environment,
-		Run: state.Run, Item: it.ID, Gate: it.Gate, Role: role, Person: who, Decision: decision,
-		Release: state.Plan.Release.Version, Revision: state.Plan.Release.Revision,
-		Plan: state.PlanDigest, Policy: state.Plan.Policy, Subject: state.Subject(it.Gate),
-		LogSize: int64(checkpoint.Size), LogRoot: hex.EncodeToString(checkpoint.Root[:]),
-		Comment: comment, Nonce: hex.EncodeToString(nonce),
-		Issued: now.Format(time.RFC3339), Expires: now.Add(lasts).Format(time.RFC3339),
-	}, nil
 }
 
 // showStatement tells what is signed before it is: the weak spots first.
@@ -226,76 +152,23 @@ func signedEvent(text, armored []byte) (run.Event, error) {
 	}, nil
 }
 
-func readStatement(text []byte) (statement, error) {
-	var st statement
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&st); err != nil {
-		return st, fmt.Errorf("read the statement: %w", err)
-	}
-	again, err := journal.Canonical(st)
-	if err != nil || !bytes.Equal(again, text) {
-		return st, errors.New("the statement is not in its canonical form: sign exactly the bytes that --print wrote")
-	}
-	return st, nil
-}
-
-// verifySignature is the door: a sign-off counts only with a signature, by a key
-// of that person, over a statement that says exactly what the event says.
-func (s *site) verifySignature(event run.Event, state *run.State) error {
-	st, err := readStatement([]byte(event.Statement))
+// signStatement signs with the key file given, a key of the agent, or one of
+// ~/.ssh: whichever belongs to the person. It gives the bytes signed and the
+// signature.
+func (o *options) signStatement(st statement, keys []string, keyFile string) (text, armored []byte, err error) {
+	text, err = journal.Canonical(st)
 	if err != nil {
-		return err
+		return nil, nil, fmt.Errorf("encode the statement: %w", err)
 	}
-	it, _ := state.Of(event.Item)
-	for _, c := range []struct{ what, signed, stands string }{
-		{"run", st.Run, state.Run}, {"item", st.Item, event.Item}, {"gate", st.Gate, it.Gate},
-		{"environment", st.Environment, state.Plan.Environment}, {"plan", st.Plan, state.PlanDigest},
-		{"policy", st.Policy, state.Plan.Policy}, {"release", st.Release, state.Plan.Release.Version},
-		{"role", st.Role, event.Role}, {"person", st.Person, event.Actor}, {"decision", st.Decision, event.Verdict},
-		{"content", st.Subject, event.Subject}, {"end", st.Expires, event.Until.UTC().Format(time.RFC3339)},
-	} {
-		if c.signed != c.stands {
-			return fmt.Errorf("the signature is for another %s: %q, not %q", c.what, c.signed, c.stands)
-		}
-	}
-	if !slices.Contains(s.cfg.RolesOf(event.Actor), event.Role) {
-		return fmt.Errorf("%s does not have the role %q", event.Actor, event.Role)
-	}
-	return verifyText([]byte(event.Statement), []byte(event.Signature), s.cfg.People[event.Actor].Keys, event.Actor)
-}
-
-// verifyText checks an armored SSH signature against a person's keys.
-func verifyText(text, armored []byte, keys []string, person string) error {
-	signature, err := sshsig.Unarmor(armored)
-	if err != nil {
-		return fmt.Errorf("read the signature: %w", err)
-	}
-	for _, line := range keys {
-		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
-		if err != nil || !bytes.Equal(key.Marshal(), signature.PublicKey.Marshal()) {
-			continue
-		}
-		if err := sshsig.Verify(bytes.NewReader(text), signature, key, signature.HashAlgorithm, signNamespace); err != nil {
-			return fmt.Errorf("the signature does not fit the statement: %w", err)
-		}
-		return nil
-	}
-	return fmt.Errorf("the signature was made with a key that is not one of %s's in allclear.yaml", person)
-}
-
-// signText signs with the key file given, a key of the agent, or one of ~/.ssh:
-// whichever belongs to the person.
-func (o *options) signText(text []byte, keys []string, keyFile string) ([]byte, error) {
 	signer, err := findSigner(o.path(keyFile), keys)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	signature, err := sshsig.Sign(bytes.NewReader(text), signer, sshsig.HashSHA512, signNamespace)
+	signature, err := sshsig.Sign(bytes.NewReader(text), signer, sshsig.HashSHA512, st.namespace())
 	if err != nil {
-		return nil, fail(ExitFailed, "", "sign: %v", err)
+		return nil, nil, fail(ExitFailed, "", "sign: %v", err)
 	}
-	return sshsig.Armor(signature), nil
+	return text, sshsig.Armor(signature), nil
 }
 
 func findSigner(keyFile string, keys []string) (ssh.Signer, error) {

@@ -51,7 +51,8 @@ type Options struct {
 	Notify func(ctx context.Context, effect run.Effect, s *run.State)
 	// BypassToken is the secret reference of the maintenance bypass.
 	BypassToken string
-	// Verify checks a signature before its event is accepted; nil accepts none.
+	// Verify checks the signature of a sign-off or an attestation before its event
+	// is accepted; nil accepts no sign-off.
 	Verify func(event run.Event, s *run.State) error
 	// ProbeGap is the time between the two probes that must agree.
 	ProbeGap time.Duration
@@ -225,13 +226,13 @@ func (e *Engine) refuse(s *run.State, event run.Event) error {
 	if err := run.Refuse(s, event); err != nil {
 		return err
 	}
-	if event.Type != run.Signed {
-		return nil
-	}
-	if e.Verify == nil {
+	switch {
+	case event.Type == run.Signed && e.Verify == nil:
 		return errors.New("this run takes no signatures: nobody's keys are known")
+	case (event.Type == run.Signed || event.Type == run.Attested) && e.Verify != nil:
+		return e.Verify(event, s)
 	}
-	return e.Verify(event, s)
+	return nil
 }
 
 func (m message) answer(err error) {

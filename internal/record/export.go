@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"allclear.dev/allclear/internal/journal"
 	"allclear.dev/allclear/internal/run"
@@ -179,7 +180,7 @@ func (x *exporter) event(stored journal.Event) error {
 	if e.Plan != nil && x.plan == nil {
 		x.plan, x.head.Plan = e.Plan, e.Plan.Digest()
 	}
-	for _, a := range e.Artefacts {
+	for _, a := range evidence(&e) {
 		if err := x.blob(a); err != nil {
 			x.lost = append(x.lost, fmt.Errorf("evidence %q of %s: %w", a.Name, e.Item, err))
 		}
@@ -190,6 +191,17 @@ func (x *exporter) event(stored journal.Event) error {
 		}
 	}
 	return nil
+}
+
+// evidence lists the artefacts of an event but the frozen files, which a bundle
+// holds under their own names.
+func evidence(e *run.Event) []run.Artefact {
+	if e.Plan == nil {
+		return e.Artefacts
+	}
+	return slices.DeleteFunc(slices.Clone(e.Artefacts), func(a run.Artefact) bool {
+		return a.SHA256 == e.Plan.Checklist || a.SHA256 == e.Plan.Config
+	})
 }
 
 type signatureFile struct{ name, text string }

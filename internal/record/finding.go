@@ -66,7 +66,7 @@ func (f Finding) String() string {
 
 // SignatureChecker tells whether the signature of a sign-off or statement holds,
 // given the state right before the event. It is asked for every event that
-// carries a signature or decides a sign-off.
+// carries a signature, and for every sign-off and attestation, which may need one.
 type SignatureChecker func(event run.Event, state *run.State) error
 
 // Trust is what the verifier knows from elsewhere.

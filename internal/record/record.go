@@ -145,9 +145,9 @@ func decodeLine(text []byte, runID string) (journal.Entry, error) {
 	if !bytes.Equal(l.encode(), append(bytes.Clone(text), '\n')) {
 		return journal.Entry{}, errors.New("the line is not written as allclear writes it")
 	}
-	e := journal.Entry{Index: l.Index}
-	var err error
-	if e.Leaf, err = decodeHash(l.Leaf); err != nil || l.Seq == 0 {
+	leaf, err := decodeHash(l.Leaf)
+	e := journal.Entry{Index: l.Index, Leaf: leaf[:]}
+	if err != nil || l.Seq == 0 {
 		return e, err
 	}
 	e.Run, e.Seq, e.Body = runID, l.Seq, l.Body

@@ -68,7 +68,8 @@ func history(t *testing.T, id string) []run.Event {
 		s, _ = run.Step(s, e)
 		out = append(out, e)
 	}
-	step(run.Event{Type: run.RunStarted, Run: id, Plan: p, Actor: "eve", Epoch: 1})
+	step(run.Event{Type: run.RunStarted, Run: id, Plan: p, PlanDigest: p.Digest(), Actor: "eve", Epoch: 1,
+		Artefacts: []run.Artefact{{Name: "DEPLOYMENT_CHECKLIST.md", SHA256: p.Checklist}, {Name: "allclear.yaml", SHA256: p.Config}}})
 	step(run.Event{Type: run.CheckFinished, Item: "tests", Attempt: 1, Verdict: "pass", Reason: "<214> of 214 & \u2028 é",
 		Artefacts: []run.Artefact{{Name: "junit.xml", SHA256: digest(proofText), Size: int64(len(proofText))}}})
 	step(run.Event{Type: run.ActionIntended, Item: "migrate", Attempt: 1})

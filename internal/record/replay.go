@@ -36,7 +36,7 @@ func (v *verifier) replay() {
 		for _, f := range signatureFiles(stored.Seq, &e) {
 			v.same(f.name, f.text, at)
 		}
-		for _, a := range e.Artefacts {
+		for _, a := range evidence(&e) {
 			v.artefact(a, at)
 		}
 	}
@@ -56,6 +56,8 @@ func (v *verifier) step(s *run.State, e run.Event, at Finding) (err error) {
 	switch {
 	case s.Plan == nil && (e.Type != run.RunStarted || e.Plan == nil):
 		return errors.New("a run begins with its plan")
+	case s.Plan == nil && e.PlanDigest != "" && e.PlanDigest != e.Plan.Digest():
+		return errors.New("its plan is not the one whose digest it names")
 	case s.Plan == nil && e.Run != v.head.Run:
 		return fmt.Errorf("it starts the run %q", e.Run)
 	case s.Plan != nil && e.Type == run.RunStarted:
@@ -73,12 +75,15 @@ func (v *verifier) step(s *run.State, e run.Event, at Finding) (err error) {
 	return nil
 }
 
-// signature checks the signature of an event that has or needs one.
+// signature checks the signature of an event that has or may need one.
 func (v *verifier) signature(s *run.State, e run.Event, at Finding) {
-	if e.Type != run.Signed && e.Signature == "" {
+	if e.Type != run.Signed && e.Type != run.Attested && e.Signature == "" {
 		return
 	}
 	if v.trust.Signature == nil {
+		if e.Type == run.Attested && e.Signature == "" {
+			return
+		}
 		at.Kind, at.Detail = Unchecked, fmt.Sprintf("the signature of %s: no keys are given", e.Actor)
 		v.result.add(at)
 		return
@@ -88,7 +93,9 @@ func (v *verifier) signature(s *run.State, e run.Event, at Finding) {
 		v.result.add(at)
 		return
 	}
-	v.result.Signatures++
+	if e.Signature != "" {
+		v.result.Signatures++
+	}
 }
 
 // same holds a file against the text that an event has.

@@ -223,13 +223,14 @@ func (v *verifier) merkle() {
 	v.roots = map[uint64][32]byte{tree.Size(): tree.Root()}
 	for _, e := range v.entries {
 		at := Finding{Kind: Changed, Run: v.head.Run, Seq: e.Seq, Through: e.Seq, File: eventsFile}
+		leaf := [32]byte(e.Leaf) // decodeLine made it as long
 		switch {
 		case e.Index != tree.Size():
 			at.Kind, at.Detail = Removed, fmt.Sprintf("it has the log index %d where %d is next", e.Index, tree.Size())
-		case e.Seq > 0 && journal.Leaf(e.Hash) != e.Leaf:
+		case e.Seq > 0 && journal.Leaf(e.Hash) != leaf:
 			at.Detail = "its leaf is not the hash that the log recorded"
 		default:
-			tree.Add(e.Leaf)
+			tree.Add(leaf)
 			v.roots[tree.Size()] = tree.Root()
 			continue
 		}

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"killdrive": killDrive, "exitcode": exitCode, "waituntil": waitUntil,
+			"killdrive": killDrive, "exitcode": exitCode, "waituntil": waitUntil, "waitlines": waitLines,
 		},
 	})
 }
@@ -97,6 +98,20 @@ func waitUntil(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if time.Now().After(end) {
 			ts.Fatalf("status never showed %q, but %q", args[1], out)
+		}
+	}
+}
+
+// waitLines waits until a file has this many lines.
+func waitLines(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, _ := os.ReadFile(path)
+		if fmt.Sprint(bytes.Count(text, []byte("\n"))) == args[1] {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s never had %s lines, but holds %q", args[0], args[1], text)
 		}
 	}
 }

@@ -115,7 +115,8 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 		e.working.Wait()
 	}()
 	var err error
-	if e.state, e.tail, err = Replay(ctx, e.Log, e.Run); err != nil {
+	var last []run.Effect
+	if e.state, e.tail, last, err = replay(ctx, e.Log, e.Run); err != nil {
 		return e.state, err
 	}
 	epoch := e.tail.Epoch + 1
@@ -128,6 +129,11 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 	}
 	if !e.state.Closed {
 		e.push(run.Event{Type: run.RunResumed, Epoch: epoch})
+	}
+	for _, effect := range last {
+		if effect.Type == run.Notify { // all else is asked for again by the resumption
+			e.perform(ctx, epoch, effect)
+		}
 	}
 	return e.state, e.loop(ctx, epoch)
 }

@@ -182,23 +182,28 @@ func dots(id string) string {
 
 // Replay gives a run's state from its journal, and its tail.
 func Replay(ctx context.Context, log journal.Reader, id string) (run.State, journal.Tail, error) {
-	var state run.State
-	var tail journal.Tail
+	state, tail, _, err := replay(ctx, log, id)
+	return state, tail, err
+}
+
+// replay also gives the effects of the last event, of which it is unknown whether
+// they have been performed.
+func replay(ctx context.Context, log journal.Reader, id string) (state run.State, tail journal.Tail, last []run.Effect, err error) {
 	for stored, err := range log.Read(ctx, id, 0) {
 		if err != nil {
-			return state, tail, fmt.Errorf("read run %s: %w", id, err)
+			return state, tail, nil, fmt.Errorf("read run %s: %w", id, err)
 		}
 		event, err := DecodeEvent(stored.Body)
 		if err != nil {
-			return state, tail, fmt.Errorf("run %s, event %d: %w", id, stored.Seq, err)
+			return state, tail, nil, fmt.Errorf("run %s, event %d: %w", id, stored.Seq, err)
 		}
-		state, _ = run.Step(state, event)
+		state, last = run.Step(state, event)
 		tail = stored.Tail()
 	}
 	if state.Plan == nil {
-		return state, tail, fmt.Errorf("there is no run %s here", id)
+		return state, tail, nil, fmt.Errorf("there is no run %s here", id)
 	}
-	return state, tail, nil
+	return state, tail, last, nil
 }
 
 // DecodeEvent reads an event's body.

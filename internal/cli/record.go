@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"allclear.dev/allclear/internal/journal"
 	"allclear.dev/allclear/internal/journal/sqlite"
 	"allclear.dev/allclear/internal/run"
+	"allclear.dev/allclear/internal/shim"
 )
 
 func logCommand(o *options) *cobra.Command {
@@ -59,6 +61,7 @@ func writeEvents(cmd *cobra.Command, w io.Writer, f *follower) error {
 
 func showCommand(o *options) *cobra.Command {
 	var id string
+	var output bool
 	cmd := &cobra.Command{
 		Use: "show ENV ITEM", Short: "one item: what it does, how it stands, its evidence", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,12 +78,42 @@ func showCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if output {
+				return writeOutput(o.Out, s, &f.state, it)
+			}
 			writeItem(o.Out, o.paper(), &f.state, it)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&id, "run", "", "the `RUN` (default: the newest)")
+	cmd.Flags().BoolVar(&output, "log", false, "what the action's latest attempt has written so far")
 	return cmd
+}
+
+// writeOutput copies what an action's latest attempt wrote, line by line and
+// without control characters.
+func writeOutput(w io.Writer, s *site, state *run.State, it *run.Item) error {
+	_, st := state.Of(it.ID)
+	if it.Kind != run.Action || st.Attempt == 0 {
+		return fail(ExitUsage, "", "%s has no attempt that writes", it.ID)
+	}
+	a, _, err := shim.Open(filepath.Join(s.dataDir, "attempts"), shim.ID{Run: state.Run, Item: it.ID, Attempt: st.Attempt})
+	if err != nil {
+		return fail(ExitStorage, "", "open the attempt: %v", err)
+	}
+	out, err := a.Output(0)
+	if err != nil {
+		return fail(ExitStorage, "", "read the output: %v", err)
+	}
+	defer out.Close()
+	p := paper{}
+	for line, err := range shim.Lines(out) {
+		if err != nil {
+			return fail(ExitStorage, "", "read the output: %v", err)
+		}
+		fmt.Fprintln(w, p.plain(line))
+	}
+	return nil
 }
 
 func writeItem(w io.Writer, p paper, s *run.State, it *run.Item) {

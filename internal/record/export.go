@@ -86,7 +86,14 @@ func (x *exporter) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(x.write(headerFile, text), x.write(checklistFile, x.src.Checklist), x.write(configFile, x.src.Config))
+	err = x.write(headerFile, text)
+	if x.plan.Checklist != "" { // an adopted release has none
+		err = errors.Join(err, x.write(checklistFile, x.src.Checklist))
+	}
+	if x.plan.Config != "" {
+		err = errors.Join(err, x.write(configFile, x.src.Config))
+	}
+	return err
 }
 
 func (x *exporter) write(name string, content []byte) error {

@@ -111,18 +111,18 @@ func tickGroups(s *run.State, out []entry) {
 			continue
 		}
 		out[i].Evidence = nil
-		any := false
+		some := false
 		for _, id := range out[i].Item.Children {
 			j, ok := index[id]
 			if !ok {
 				continue
 			}
-			any = any || out[j].Ticked
+			some = some || out[j].Ticked
 			if !out[j].Ticked && s.Items[j].Status != run.NA {
 				out[i].Ticked = false
 			}
 		}
-		out[i].Ticked = out[i].Ticked && any
+		out[i].Ticked = out[i].Ticked && some
 	}
 }
 

@@ -146,6 +146,16 @@ func (NoVars) Lookup(string) (string, Known) { return "", Unknown }
 // Names is empty.
 func (NoVars) Names() []string { return nil }
 
+// Describe gives the parameters of a struct with param tags, as Read decodes it,
+// for documentation and schemas. It panics as Define does.
+func Describe[T any]() []Param {
+	params, err := describe(reflect.TypeFor[T]())
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", reflect.TypeFor[T](), err))
+	}
+	return params
+}
+
 // Read decodes a mapping into a struct with param tags, as strictly as a type's
 // parameters, for files that are not types: the configuration above all. owner
 // names the mapping in messages.

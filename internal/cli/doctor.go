@@ -78,7 +78,7 @@ func (o *options) examine(ctx context.Context, s *site) error {
 
 func (o *options) examineSecrets(ctx context.Context, s *site, report func(bool, string, string)) {
 	world := newWorld(s.root, s.dataDir, nil)
-	for _, ref := range []secret.Ref{s.env.Database, s.env.Redis, s.env.Maintenance.Token} {
+	for _, ref := range []secret.Ref{s.env.Database, s.env.Maintenance.Token} {
 		if ref.IsZero() {
 			continue
 		}

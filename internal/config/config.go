@@ -66,7 +66,7 @@ type Environment struct {
 	Name        string
 	URL         string                   `param:"url" doc:"address of the service" default:""`
 	Database    secret.Ref               `param:"database" doc:"reference to the database's URL" default:""`
-	Redis       secret.Ref               `param:"redis" doc:"reference to the URL of Redis" default:""`
+	Redis       string                   `param:"redis" doc:"address of Redis, redis://host:port; its password is a parameter of the type" default:""`
 	Vars        map[string]string        `param:"vars" doc:"values for ${env.NAME}" default:""`
 	Windows     map[string]time.Duration `param:"windows" doc:"lengths for ${env.windows.NAME}" default:""`
 	Maintenance Maintenance              `param:"maintenance" doc:"how checks pass the maintenance page" default:""`

@@ -36,7 +36,7 @@ func (v Vars) Lookup(name string) (string, check.Known) {
 	case "env.database":
 		return known(v.Env.Database.String())
 	case "env.redis":
-		return known(v.Env.Redis.String())
+		return known(v.Env.Redis)
 	case "release.version":
 		return known(v.Release.Version)
 	case "release.revision":

@@ -86,7 +86,7 @@ func commands() []func(*options) *cobra.Command {
 		planCommand, checkCommand, runCommand, watchCommand, statusCommand, showCommand,
 		attestCommand, signCommand, waiveCommand, naCommand, retryCommand, resolveCommand,
 		pauseCommand, resumeCommand, rollbackCommand, abortCommand, adoptCommand,
-		logCommand, verifyCommand, historyCommand,
+		logCommand, reportCommand, verifyCommand, historyCommand,
 		typesCommand, doctorCommand, versionCommand, driveCommand,
 	}
 }

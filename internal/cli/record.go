@@ -191,16 +191,21 @@ func historyCommand(o *options) *cobra.Command {
 }
 
 func verifyCommand(o *options) *cobra.Command {
+	var trusted string
 	cmd := &cobra.Command{
-		Use: "verify ENV", Short: "check the record: chain, anchors, signatures, evidence", Args: cobra.MaximumNArgs(1),
+		Use: "verify ENV|DIR", Short: "check the record: chain, anchors, signatures, evidence", Args: cobra.MaximumNArgs(1),
 		Long: `verify recomputes the hash chain and the Merkle log of every run of the
 environment, compares them with the anchors kept outside the database, checks every
-signature and the digest of every file kept as evidence. It needs no network and
-names what was changed, removed, reordered or cut off.
+signature and the digest of every file kept as evidence. Given a directory that
+report --bundle wrote, it checks that, anywhere. It needs no network and names what
+was changed, removed, reordered or cut off.
 
 EXIT STATUS
   0 everything fits   1 something does not   75 the record cannot be read`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if path := o.path(first(args)); path != "" && isBundle(path) {
+				return o.verifyBundle(path, o.path(trusted))
+			}
 			s, err := o.site(first(args))
 			if err != nil {
 				return err
@@ -208,6 +213,7 @@ EXIT STATUS
 			return o.verify(cmd, s)
 		},
 	}
+	cmd.Flags().StringVar(&trusted, "trust", "", "take the people's keys from this allclear.yaml `FILE`")
 	return cmd
 }
 

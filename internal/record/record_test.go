@@ -389,25 +389,3 @@ func TestTar(t *testing.T) {
 		t.Error("unpacked over another bundle")
 	}
 }
-
-// TestAdopted: a release that was recorded as live without a run has no checklist.
-func TestAdopted(t *testing.T) {
-	log := journal.NewMemory()
-	p := &run.Plan{Project: "tulia", Environment: "production", Config: digest(configText)}
-	fill(t, log, "r", []run.Event{{Type: run.RunStarted, Run: "r", Plan: p, PlanDigest: p.Digest(), Actor: "eve"}, {Type: run.RunClosed}}, false)
-	dir := filepath.Join(t.TempDir(), "adopted")
-	src := sources()
-	src.Checklist = nil
-	if err := record.Export(context.Background(), log, "r", dir, src); err != nil {
-		t.Fatal(err)
-	}
-	if r, err := record.VerifyDir(dir, record.Trust{}); err != nil || len(r.Findings) > 0 {
-		t.Errorf("%v %v", r.Findings, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "checklist.md"), []byte(listText), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if r, err := record.VerifyDir(dir, record.Trust{}); err != nil || len(r.Findings) != 1 || r.Findings[0].Kind != record.Extra {
-		t.Errorf("%v %v", r.Findings, err)
-	}
-}

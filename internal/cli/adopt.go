@@ -53,7 +53,7 @@ that the next run waits for.
 					Config: s.cfg.Digest, Policy: s.cfg.PolicyDigest,
 				},
 			}
-			if err := prepare(s.dataDir, started, s.cfgText, nil); err != nil {
+			if err := prepare(s, started); err != nil {
 				return err
 			}
 			if err := launch(cmd.Context(), s, started.Run); err != nil {

@@ -27,6 +27,7 @@ const driveVerb = "__drive"
 const (
 	startFile     = "start.json"
 	configFile    = "allclear.yaml"
+	policyFile    = "policy.yaml"
 	checklistFile = "checklist.md"
 	driveLog      = "drive.log"
 )
@@ -40,16 +41,20 @@ const launchTime = 30 * time.Second
 func runFolder(dataDir, id string) string { return filepath.Join(dataDir, "runs", id) }
 
 // prepare writes a run's folder.
-func prepare(dataDir string, started run.Event, config, checklist []byte) error {
+func prepare(s *site, started run.Event) error {
 	text, err := json.Marshal(started)
 	if err != nil {
 		return fmt.Errorf("encode the run's start: %w", err)
 	}
-	dir := runFolder(dataDir, started.Run)
+	dir := runFolder(s.dataDir, started.Run)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("create the run's folder: %w", err)
 	}
-	for name, data := range map[string][]byte{startFile: text, configFile: config, checklistFile: checklist} {
+	files := map[string][]byte{startFile: text, configFile: s.cfgText, checklistFile: s.listText}
+	if s.policyText != nil {
+		files[policyFile] = s.policyText
+	}
+	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return fmt.Errorf("write the run's folder: %w", err)
 		}

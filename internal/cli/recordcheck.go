@@ -47,6 +47,9 @@ func (c *recordCheck) run(ctx context.Context, log journal.Reader, id string) {
 		if event.Type == run.RunStarted && event.Plan != nil && event.Plan.Config != frozen.cfg.Digest {
 			c.say("run %s: its configuration was changed after it started", id)
 		}
+		if event.Type == run.RunStarted && event.Plan != nil && event.Plan.Policy != frozen.cfg.PolicyDigest {
+			c.say("run %s: its people, roles or policy were changed after it started", id)
+		}
 		if event.Type == run.Signed || event.Type == run.Attested {
 			if event.Signature != "" {
 				c.signatures++

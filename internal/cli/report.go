@@ -155,7 +155,7 @@ func (o *options) verifyBundle(dir, trusted string) error {
 		return fail(ExitUsage, "--trust names an allclear.yaml with the people's keys", "read the keys: %v", err)
 	}
 	result, err := record.VerifyDir(dir, record.Trust{Signature: func(event run.Event, state *run.State) error {
-		s, err := newSite(keys, text, state.Plan.Environment)
+		s, err := newSite(keys, text, nil, state.Plan.Environment)
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func (o *options) startRun(ctx context.Context, s *site, f planFlags, accept str
 			{Name: "allclear.yaml", SHA256: p.Config, Size: int64(len(s.cfgText))},
 		},
 	}
-	if err := prepare(s.dataDir, started, s.cfgText, s.listText); err != nil {
+	if err := prepare(s, started); err != nil {
 		return "", err
 	}
 	return started.Run, launch(ctx, s, started.Run)

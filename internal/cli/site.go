@@ -35,8 +35,10 @@ type site struct {
 	cfg         *config.Config
 	env         config.Environment
 	cfgText     []byte
-	list        *checklist.Checklist
-	listText    []byte
+	// policyText is the protected branch's configuration, nil where none counts.
+	policyText []byte
+	list       *checklist.Checklist
+	listText   []byte
 }
 
 // findConfig looks for allclear.yaml from the working directory up to the root of
@@ -76,13 +78,30 @@ func (o *options) site(environment string) (*site, error) {
 	if err != nil {
 		return nil, fail(ExitUsage, "", "read the configuration: %v", err)
 	}
-	return newSite(path, text, environment)
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("find the configuration: %w", err)
+	}
+	policy, err := protectedPolicy(abs, text)
+	if err != nil {
+		return nil, err
+	}
+	return newSite(abs, text, policy, environment)
 }
 
-func newSite(path string, text []byte, environment string) (*site, error) {
+// newSite loads an environment from a configuration, with the people and the
+// policy of another one unless policy is nil.
+func newSite(path string, text, policy []byte, environment string) (*site, error) {
 	cfg, problems := config.Parse(shown(path), text)
 	if cfg == nil {
 		return nil, problems
+	}
+	if policy != nil {
+		protected, problems := config.Parse(shown(path)+" of the protected branch", policy)
+		if protected == nil {
+			return nil, problems
+		}
+		cfg = cfg.WithPeopleOf(protected)
 	}
 	if environment == "" && len(cfg.Names) == 1 {
 		environment = cfg.Names[0]
@@ -103,7 +122,7 @@ func newSite(path string, text []byte, environment string) (*site, error) {
 	if !filepath.IsAbs(data) {
 		data = filepath.Join(root, data)
 	}
-	return &site{root: root, environment: environment, dataDir: data, cfg: cfg, env: env, cfgText: text}, nil
+	return &site{root: root, environment: environment, dataDir: data, cfg: cfg, env: env, cfgText: text, policyText: policy}, nil
 }
 
 // shown makes a path short for messages.
@@ -153,7 +172,11 @@ func frozenSite(o *options, environment, dataDir, id string) (*site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the checkout: %w", err)
 	}
-	s, err := newSite(filepath.Join(root, configFile), text, environment)
+	policy, err := os.ReadFile(filepath.Join(dir, policyFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read the run's policy: %w", err)
+	}
+	s, err := newSite(filepath.Join(root, configFile), text, policy, environment)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +226,7 @@ func resolveBypass(ctx context.Context, w *engine.World, reference string, wante
 func (s *site) openEnvironment(ctx context.Context, environment string) (journal.Reader, error) {
 	dataDir := s.dataDir
 	if environment != s.environment {
-		other, err := newSite(filepath.Join(s.root, configFile), s.cfgText, environment)
+		other, err := newSite(filepath.Join(s.root, configFile), s.cfgText, nil, environment)
 		if err != nil {
 			return nil, err
 		}

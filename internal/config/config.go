@@ -223,6 +223,14 @@ func child(node *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
+// WithPeopleOf gives the configuration with the people, roles and policy of
+// another one: those of the protected branch, which nobody changes alone.
+func (c *Config) WithPeopleOf(other *Config) *Config {
+	out := *c
+	out.People, out.Roles, out.Policy, out.PolicyDigest = other.People, other.Roles, other.Policy, other.PolicyDigest
+	return &out
+}
+
 // RoleNames lists every role, sorted.
 func (c *Config) RoleNames() []string {
 	set := map[string]bool{}

@@ -1,0 +1,163 @@
+package architecture
+
+import (
+	"go/ast"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// room says what of ours a package may import, as patterns of path.Match below
+// internal/; "*/*" is everything two levels deep.
+type room struct {
+	pkg   string
+	allow []string
+}
+
+// rooms is the plan of the house, from the ground up. The first pattern that fits
+// a package counts.
+func rooms() []room {
+	world := []string{"check", "secret", "diag", "transport", "postgres", "shim"}
+	return []room{
+		{"diag", nil},
+		{"secret", nil},
+		{"run", nil},
+		{"shim", nil},
+		{"checklist", []string{"diag"}},
+		{"check", []string{"diag", "secret"}},
+		{"check/checktest", []string{"check", "diag", "secret", "transport"}},
+		{"config", []string{"check", "checklist", "diag", "secret"}},
+		{"transport", []string{"check", "secret", "shim"}},
+		{"postgres", []string{"check", "secret"}},
+		{"postgres/postgrestest", []string{"postgres", "secret"}},
+		{"checks/*", world},
+		{"recognise", []string{"checklist"}},
+		{"plan", []string{"check", "checklist", "config", "diag", "run"}},
+		{"journal", []string{"run"}},
+		{"journal/*", []string{"journal"}},
+		{"signoff", []string{"run"}},
+		{"metrics", []string{"run"}},
+		{"report", []string{"run", "checklist", "metrics"}},
+		{"record", []string{"run", "journal", "signoff"}},
+		{"engine", []string{"run", "journal", "check", "secret", "signoff", "shim", "transport"}},
+		{"catalog", []string{"check", "checks/*"}},
+		{"catalog/generate", []string{"catalog", "check", "checklist", "config"}},
+		{"server", []string{"*", "journal/sqlite"}},
+		{"cli", []string{"*", "journal/sqlite"}},
+		{"architecture", nil},
+	}
+}
+
+func matches(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		ok, err := path.Match(p, name)
+		return err == nil && ok
+	})
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for _, f := range whole(t).files {
+		if f.test {
+			continue
+		}
+		own := strings.TrimPrefix(f.folder, "internal/")
+		for _, name := range f.imports() {
+			other, ours := strings.CutPrefix(name, "internal/")
+			if !ours {
+				continue
+			}
+			if strings.HasPrefix(f.folder, "cmd/") {
+				if other != "cli" {
+					t.Errorf("%s imports %s: a command imports cli alone", f.path, name)
+				}
+				continue
+			}
+			i := slices.IndexFunc(rooms(), func(r room) bool { return matches([]string{r.pkg}, own) })
+			if i < 0 {
+				t.Errorf("%s: package %s has no place in the plan of imports", f.path, own)
+				break
+			}
+			if !matches(rooms()[i].allow, other) {
+				t.Errorf("%s imports %s; %s may import %v", f.path, name, own, rooms()[i].allow)
+			}
+		}
+	}
+}
+
+func TestOnlyTheCommandLineBuildsTheCatalog(t *testing.T) {
+	only(t, "internal/catalog", "internal/cli", "internal/catalog/generate")
+}
+
+// Packages that only serve tests are not part of the program.
+func TestSupportOfTestsStaysInTests(t *testing.T) {
+	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest"} {
+		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest")
+	}
+}
+
+// A heavy dependency is known to one package, which hides it from the rest.
+func TestHeavyDependenciesHaveOneHome(t *testing.T) {
+	for name, homes := range map[string][]string{
+		"modernc.org/sqlite":              {"internal/journal/sqlite"},
+		"database/sql":                    {"internal/journal/sqlite"},
+		"github.com/jackc/pgx":            {"internal/postgres"},
+		"github.com/redis/go-redis":       {"internal/checks/redis"},
+		"github.com/yuin/goldmark":        {"internal/checklist"},
+		"github.com/expr-lang/expr":       {"internal/check"},
+		"github.com/spf13/cobra":          {"internal/cli"},
+		"github.com/hiddeco/sshsig":       {"internal/cli"},
+		"golang.org/x/term":               {"internal/cli"},
+		"github.com/santhosh-tekuri":      {},
+		"pgregory.net/rapid":              {},
+		"github.com/google/go-cmp":        {},
+		"github.com/rogpeppe/go-internal": {},
+	} {
+		only(t, name, homes...)
+	}
+}
+
+// only checks that no file of the program outside homes imports a package or
+// anything below it.
+func only(t *testing.T, name string, homes ...string) {
+	t.Helper()
+	for _, f := range whole(t).files {
+		if f.test || slices.Contains(homes, f.folder) {
+			continue
+		}
+		for _, imported := range f.imports() {
+			if imported == name || strings.HasPrefix(imported, name+"/") && !strings.HasPrefix(name, "internal/") && name != "testing" {
+				t.Errorf("%s imports %s, which only %v may", f.path, imported, homes)
+			}
+		}
+	}
+}
+
+// pure packages decide; they do not look at the world. What time it is, they are
+// told.
+func pure() []string {
+	return []string{"internal/run", "internal/diag", "internal/checklist", "internal/plan", "internal/journal", "internal/metrics", "internal/report", "internal/record", "internal/recognise", "internal/signoff"}
+}
+
+func TestPurePackagesReachNothing(t *testing.T) {
+	world := []string{"net", "os", "os/exec", "os/signal", "database/sql", "math/rand", "math/rand/v2", "crypto/rand", "syscall", "net/http", "io/ioutil"}
+	clock := []string{"Now", "Since", "Until", "After", "AfterFunc", "Sleep", "Tick", "NewTimer", "NewTicker"}
+	for _, f := range whole(t).files {
+		if f.test || !slices.Contains(pure(), f.folder) {
+			continue
+		}
+		for _, name := range f.imports() {
+			if slices.Contains(world, name) {
+				t.Errorf("%s imports %s: a pure package reaches nothing", f.path, name)
+			}
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(clock, sel.Sel.Name) {
+				if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" {
+					t.Errorf("%s:%d: time.%s: a pure package is told the time", f.path, whole(t).line(n), sel.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}

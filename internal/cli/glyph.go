@@ -52,7 +52,8 @@ func markOf(s run.Status) mark {
 	return mark{"·", " .", grey, "pending"}
 }
 
-var waivedMark = mark{"⊘", "WV", magenta, "waived"}
+// waivedMark stands for an item that was waived, whatever its verdict.
+func waivedMark() mark { return mark{"⊘", "WV", magenta, "waived"} }
 
 // paper is where text is drawn: its width and what it can show.
 type paper struct {

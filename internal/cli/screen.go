@@ -233,7 +233,7 @@ func (p paper) row(s *run.State, i int, now time.Time) []string {
 	it, st := &s.Plan.Items[i], &s.Items[i]
 	m := markOf(st.Status)
 	if s.Waived(i) {
-		m = waivedMark
+		m = waivedMark()
 	}
 	right := m.word
 	switch st.Status {

@@ -136,7 +136,7 @@ func (d *settingsDecoder) setting(name string, n *yaml.Node) {
 	case "fresh_for":
 		s.FreshFor = d.duration(name, n, true)
 	case "window":
-		s.Window = d.duration(name, n, true)
+		s.Window, s.WindowVar = d.length(name, n)
 	case "retry":
 		d.retry(n)
 	case "watch":
@@ -290,6 +290,20 @@ func (d *settingsDecoder) duration(name string, n *yaml.Node, positive bool) Set
 		return Setting[time.Duration]{}
 	}
 	return set(d, n, v)
+}
+
+// length gives a duration of more than 0, or the variable that stands for one.
+func (d *settingsDecoder) length(name string, n *yaml.Node) (Setting[time.Duration], Word) {
+	value := strings.TrimSpace(n.Value)
+	if n.Kind != yaml.ScalarNode || !strings.HasPrefix(value, "${") {
+		return d.duration(name, n, true), Word{}
+	}
+	variable, ok := strings.CutSuffix(strings.TrimPrefix(value, "${"), "}")
+	if !ok || variable == "" || strings.ContainsAny(variable, "${} \t\r\n") {
+		d.add(n, "%s: want a duration or one variable, got %s", name, nodeWord(n)).Hint = "such as 15m or ${env.windows.m15}"
+		return Setting[time.Duration]{}, Word{}
+	}
+	return Setting[time.Duration]{}, set(d, n, variable)
 }
 
 // parseDuration reads a Go duration that may begin with days of 24 hours.

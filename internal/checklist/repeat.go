@@ -77,9 +77,11 @@ func (d *settingsDecoder) watch(n *yaml.Node) {
 		name := "watch." + key
 		switch key {
 		case "for":
-			v.For = d.duration(name, value, true).Value
+			length, variable := d.length(name, value)
+			v.For, v.ForVar = length.Value, variable
 		case "every":
-			v.Every = d.duration(name, value, true).Value
+			length, variable := d.length(name, value)
+			v.Every, v.EveryVar = length.Value, variable
 		case "initial_delay":
 			v.InitialDelay = d.duration(name, value, false).Value
 		case "max_failures":
@@ -94,7 +96,8 @@ func (d *settingsDecoder) watch(n *yaml.Node) {
 		return
 	}
 	d.missing("watch", n, "for", "every")
-	if d.problems() == before {
+	// What a variable gives is known, and checked, when the plan is made.
+	if d.problems() == before && !v.ForVar.IsSet() && !v.EveryVar.IsSet() {
 		d.window(v, at)
 	}
 	if d.problems() == before {

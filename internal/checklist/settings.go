@@ -82,8 +82,10 @@ type Settings struct {
 	Phase Setting[string]
 	// Order is "sequential" or "parallel".
 	Order Setting[string]
-	// Window is how long a section's watches run; more than 0.
-	Window Setting[time.Duration]
+	// Window is how long a section's watches run; more than 0. WindowVar is the
+	// variable (${env.windows.m15}) that gives it instead.
+	Window    Setting[time.Duration]
+	WindowVar Word
 }
 
 // Word is one entry of a list with its place.
@@ -102,6 +104,9 @@ type Watch struct {
 	// For is the length of the window, Every the time between two samples. Both
 	// are more than 0, and Every is at most For.
 	For, Every time.Duration
+	// ForVar and EveryVar are the variables (${env.windows.m15}) that give them
+	// instead.
+	ForVar, EveryVar Word
 	// InitialDelay is the wait before the window begins.
 	InitialDelay time.Duration
 	// MaxFailures is how many failed samples are tolerated: the watch fails on

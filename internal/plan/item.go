@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -73,7 +74,8 @@ func (b *binder) decode(t *checklist.Type) *check.Instance {
 // traits freezes a type's answers in the plan.
 func (b *binder) traits(out *run.Item, inst *check.Instance) {
 	t := inst.Traits
-	out.Type, out.Params, out.Missing, out.Deferred = inst.Type.Name, string(inst.Params), inst.Missing, inst.Deferred
+	out.Type, out.Params, out.Deferred = inst.Type.Name, string(inst.Params), inst.Deferred
+	out.Missing = append(out.Missing, inst.Missing...)
 	out.Kind, out.Class, out.Effect, out.Pool = run.Kind(t.Kind), run.Class(t.Class), string(t.Effect), string(t.Pool)
 	out.Does, out.Target, out.Undo, out.Irreversible = t.Does, t.Target, t.Undo, t.Irreversible
 	out.Holds, out.Releases, out.UndoWhen = t.Holds, t.Releases, t.ReleaseAfter
@@ -162,14 +164,58 @@ func (b *binder) watch(out *run.Item, own checklist.Settings) {
 		return
 	}
 	w := own.Watch.Value
+	if w.ForVar.IsSet() {
+		w.For = b.length(out, "watch.for", w.ForVar)
+	}
+	if w.EveryVar.IsSet() {
+		w.Every = b.length(out, "watch.every", w.EveryVar)
+	}
 	if out.Window != "" {
 		w.For = out.WindowFor
+	}
+	if unknown := w.For == 0 || w.Every == 0; unknown {
+		out.Kind, out.Watch, out.Retry = run.Watch, &run.WatchRule{}, run.Retry{}
+		return
+	}
+	if w.MaxFailures >= w.Samples() && w.MaxFailures > 0 || w.MinSamples > w.Samples() {
+		b.problem(own.Watch.Pos, own.Watch.Width, "watch: a window of %s holds %d samples, too few for max_failures %d and min_samples %d", w.For, w.Samples(), w.MaxFailures, w.MinSamples)
+		return
 	}
 	if w.Every > w.For {
 		b.problem(own.Watch.Pos, own.Watch.Width, "watch: a sample every %s does not fit into a window of %s", w.Every, w.For)
 		return
 	}
 	out.Kind, out.Watch, out.Retry = run.Watch, watchRule(w), run.Retry{}
+}
+
+// length gives the time that a variable stands for. A variable that the
+// environment does not set is missing, as one of a parameter is: the plan shows
+// it, and a run is refused; the time is 0 then.
+func (b *binder) length(out *run.Item, key string, variable checklist.Word) time.Duration {
+	text, known := "", check.Unknown
+	if b.Vars != nil {
+		text, known = b.Vars.Lookup(variable.Value)
+	}
+	switch known {
+	case check.Set:
+	case check.Unset:
+		out.Missing = appendNew(out.Missing, variable.Value)
+		return 0
+	default:
+		p := b.problem(variable.Pos, variable.Width, "%s: unknown variable %q", key, variable.Value)
+		if known == check.Later {
+			p.Message = fmt.Sprintf("%s: %s is known only during the run", key, variable.Value)
+		} else if b.Vars != nil {
+			p.Allowed = b.Vars.Names()
+		}
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		b.problem(variable.Pos, variable.Width, "%s: %s is %q, want a duration of more than 0", key, variable.Value, text)
+		return 0
+	}
+	return d
 }
 
 // matches reports whether an id matches a pattern in which * stays within one

@@ -199,8 +199,11 @@ func (b *binder) when(out *run.Item, set checklist.Settings) {
 
 // window puts an item into its section's window.
 func (b *binder) window(out *run.Item, set checklist.Settings) {
-	if set.Window.IsSet() {
+	switch {
+	case set.Window.IsSet():
 		out.Window, out.WindowFor = out.Section, set.Window.Value
+	case set.WindowVar.IsSet():
+		out.Window, out.WindowFor = out.Section, b.length(out, "window", set.WindowVar)
 	}
 }
 

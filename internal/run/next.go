@@ -99,12 +99,12 @@ func (s *State) Advise() Advice {
 	case s.Closed:
 		return Advice{Stops: "the run is over: " + string(s.Result)}
 	case s.Paused:
-		return Advice{"paused: nothing new is begun", "anyone listed", "allclear resume"}
+		return Advice{"paused: nothing new is begun", "anyone listed", "allclear resume " + s.Plan.Environment}
 	}
 	if doubt := s.InDoubt(); len(doubt) > 0 {
 		it := &s.Plan.Items[doubt[0]]
 		return Advice{fmt.Sprintf("%s is in doubt%s: %s", it.ID, more(doubt), s.Items[doubt[0]].Reason),
-			"a person must say what happened", fmt.Sprintf("allclear resolve %s --happened or --did-not", it.ID)}
+			"a person must say what happened", fmt.Sprintf("allclear resolve %s %s --happened or --did-not", s.Plan.Environment, it.ID)}
 	}
 	if blocking := s.Blocking(); len(blocking) > 0 {
 		it, st := &s.Plan.Items[blocking[0]], &s.Items[blocking[0]]
@@ -119,13 +119,13 @@ func (s *State) Advise() Advice {
 
 func (s *State) choices(it *Item) string {
 	if it.Kind == Signoff {
-		return "a no-go is final: allclear rollback or abort"
+		return fmt.Sprintf("a no-go is final: allclear rollback %[1]s or abort %[1]s", s.Plan.Environment)
 	}
-	choices := fmt.Sprintf("allclear retry %s, waive", it.ID)
+	choices := fmt.Sprintf("allclear retry %[1]s %[2]s, waive %[1]s %[2]s", s.Plan.Environment, it.ID)
 	if !s.Rollback {
-		choices += ", rollback"
+		choices += ", rollback " + s.Plan.Environment
 	}
-	return choices + " or abort"
+	return choices + " or abort " + s.Plan.Environment
 }
 
 func (s *State) adviseProgress() Advice {
@@ -151,27 +151,42 @@ func (s *State) adviseProgress() Advice {
 	return a
 }
 
+// turn names who is waited for and with what, a part for each role.
 func (s *State) turn(asked []int) string {
-	var who []string
+	type turn struct {
+		who, verb, first string
+		items            int
+	}
+	var turns []*turn
 	for _, i := range asked {
 		it := &s.Plan.Items[i]
-		name := "anyone listed"
+		who, verb := "anyone listed", "attest"
 		if it.Person != nil && len(it.Person.Roles) > 0 {
-			name = strings.Join(it.Person.Roles, " or ")
+			who = strings.Join(it.Person.Roles, " or ")
 		}
-		verb := "attest"
 		if it.Kind == Signoff {
 			verb = "sign"
 		}
-		if line := fmt.Sprintf("%s to %s %s", name, verb, it.ID); len(who) < 3 {
-			who = append(who, line)
+		at := slices.IndexFunc(turns, func(t *turn) bool { return t.who == who && t.verb == verb })
+		if at < 0 {
+			turns = append(turns, &turn{who: who, verb: verb, first: it.ID})
+			at = len(turns) - 1
 		}
+		turns[at].items++
 	}
-	text := "needs " + strings.Join(who, ", ")
-	if rest := len(asked) - len(who); rest > 0 {
-		text += fmt.Sprintf(" and %d more", rest)
+	var parts []string
+	for _, t := range turns {
+		part := fmt.Sprintf("%s to %s %s", t.who, t.verb, t.first)
+		if t.items > 1 {
+			part += fmt.Sprintf(" (and %d more)", t.items-1)
+		}
+		parts = append(parts, part)
 	}
-	return text
+	const most = 3
+	if len(parts) > most {
+		parts = append(parts[:most], fmt.Sprintf("%d more", len(parts)-most))
+	}
+	return "needs " + strings.Join(parts, ", ")
 }
 
 func (s *State) watching() string {

@@ -16,7 +16,7 @@ import (
 // changes nothing of it; any other change does.
 func (s *State) Subject(gate string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "release %s %s\nplan %s\nchecklist %s\nmigrations %s\n", s.Plan.Release.Version, s.Plan.Release.Revision, s.PlanDigest, s.Plan.Checklist, s.Plan.Migrations)
+	fmt.Fprintf(&b, "release %s %s\nplan %s\nchecklist %s\nmigrations %s\n", s.Plan.Release.Version, s.Plan.Release.Revision, s.PlanDigest, s.Plan.Checklist, s.Plan.Migrations+s.Facts["migrations.plan"])
 	last := s.phase(gate)
 	for i := range s.Plan.Items {
 		it, st := &s.Plan.Items[i], &s.Items[i]

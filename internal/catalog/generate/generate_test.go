@@ -14,6 +14,8 @@ import (
 	"allclear.dev/allclear/internal/catalog"
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/checklist"
+	"allclear.dev/allclear/internal/plan"
+	"allclear.dev/allclear/internal/run"
 )
 
 const root = "../../.."
@@ -79,21 +81,14 @@ func TestEveryExampleIsAnItem(t *testing.T) {
 		if len(problems) > 0 {
 			t.Fatalf("%v", problems)
 		}
-		for item := range list.Items() {
-			decodes(t, types, item.Block.Type)
-			decodes(t, types, item.Block.Settings.Undo)
+		_, problems = plan.Bind(plan.Input{
+			Checklist: list, Types: types, Vars: exampleVars(),
+			Plan: run.Plan{Project: "tulia", Environment: "production"},
+		})
+		if problems.HasErrors() {
+			t.Errorf("%s\n%v", body, problems)
 		}
 	})
-}
-
-func decodes(t *testing.T, types map[string]*check.Type, typ *checklist.Type) {
-	t.Helper()
-	if typ == nil {
-		return
-	}
-	if _, problems := types[typ.Name].Decode(typ.Params, check.Source{File: "page.md", Vars: exampleVars()}); len(problems) > 0 {
-		t.Errorf("%v", problems)
-	}
 }
 
 func TestVariablesOfExamplesAreThoseThatExist(t *testing.T) {

@@ -125,6 +125,9 @@ func ensureDriven(ctx context.Context, s *site, state *run.State) error {
 // request hands what a person does to the run's process, starting it if none is
 // there.
 func request(ctx context.Context, s *site, state *run.State, event run.Event) error {
+	if state.Closed {
+		return fail(ExitUsage, "", "the run %s is over: %s", state.Run, state.Result)
+	}
 	if err := run.Refuse(state, event); err != nil {
 		return fail(ExitNotAllowed, "", "%v", err)
 	}

@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"killdrive": killDrive, "exitcode": exitCode, "waituntil": waitUntil, "waitlines": waitLines,
+			"killdrive": killDrive, "exitcode": exitCode, "waituntil": waitUntil, "waitlines": waitLines, "killshim": killShim,
 		},
 	})
 }
@@ -112,6 +112,52 @@ func waitLines(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		if time.Now().After(end) {
 			ts.Fatalf("%s never had %s lines, but holds %q", args[0], args[1], text)
+		}
+	}
+}
+
+// killShim kills the processes that the attempts of a data directory say were
+// started, with all that belongs to their sessions.
+func killShim(ts *testscript.TestScript, _ bool, args []string) {
+	killed := 0
+	ts.Check(filepath.WalkDir(filepath.Join(ts.MkAbs(args[0]), "attempts"), func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, line := range bytes.Split(text, []byte("\n")) {
+			var started struct {
+				Started struct {
+					PID int `json:"pid"`
+				} `json:"started"`
+			}
+			if json.Unmarshal(line, &started) == nil && started.Started.PID > 0 {
+				killed++
+				killSession(started.Started.PID)
+			}
+		}
+		return err
+	}))
+	if killed == 0 {
+		ts.Fatalf("no attempt has begun in %s", args[0])
+	}
+}
+
+// killSession kills every process of a session.
+func killSession(leader int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has just ended
+		}
+		var pid int
+		var name, state string
+		var parent, group, session int
+		rest := text[bytes.LastIndexByte(text, ')')+1:]
+		_, _ = fmt.Sscan(string(text), &pid, &name)
+		if n, _ := fmt.Sscan(string(rest), &state, &parent, &group, &session); n == 4 && session == leader {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }

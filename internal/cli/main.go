@@ -77,6 +77,7 @@ the deployment does not proceed.`,
 	for _, make := range commands() {
 		root.AddCommand(make(o))
 	}
+	wrapUsage(o, root)
 	return root
 }
 

@@ -16,15 +16,21 @@ import (
 
 	"allclear.dev/allclear/internal/cli"
 	"allclear.dev/allclear/internal/engine"
+	"allclear.dev/allclear/internal/postgres/postgrestest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withPostgres{m}, map[string]func(){
 		"allclear": func() {
 			os.Exit(cli.Main(os.Args, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 		},
 	})
 }
+
+// withPostgres gives the tests, and not the programs they start, a server.
+type withPostgres struct{ m *testing.M }
+
+func (w withPostgres) Run() int { return postgrestest.Main(w.m) }
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -33,6 +39,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: false,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SITE", serveSite(t, filepath.Join(env.WorkDir, "maintenance.flag")))
+			env.Setenv("DATABASE_URL", postgrestest.Start(t))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("COLUMNS", "80")
 			env.Setenv("LANG", "C.UTF-8")

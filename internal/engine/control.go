@@ -161,7 +161,10 @@ func shortPath(dataDir string) (path string, done func(), err error) {
 	return filepath.Join("/proc/self/fd", fmt.Sprint(dir.Fd()), socketName), func() { dir.Close() }, nil
 }
 
-// Alive reports whether a process takes requests for this data directory.
+// Alive reports whether a process takes requests for this data directory. A
+// connection alone does not show it: a process that has just been killed still
+// takes them until the system has closed its files. So an empty request must be
+// answered; only a process that is too slow for that counts as alive without it.
 func Alive(dataDir string) bool {
 	path, done, err := shortPath(dataDir)
 	if err != nil {
@@ -172,5 +175,11 @@ func Alive(dataDir string) bool {
 	if err != nil {
 		return false
 	}
-	return conn.Close() == nil
+	defer conn.Close()
+	unix, ok := conn.(*net.UnixConn)
+	if !ok || unix.CloseWrite() != nil || conn.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+		return false
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -268,6 +268,9 @@ func (c *command) runner(ctx context.Context, env *check.Env) (*runner, error) {
 		return nil, err
 	}
 	r := &runner{host: host, dir: c.Dir, user: c.User, log: env.Log}
+	if env.Key != "" {
+		r.env = append(r.env, "ALLCLEAR_KEY="+env.Key)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 		r.env = append(r.env, name+"="+c.Env[name])
 	}

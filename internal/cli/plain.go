@@ -42,7 +42,7 @@ func story(before, after *run.State, e run.Event) []string {
 }
 
 func itemStory(before, after *run.State, i int, say func(string, ...any) string) []string {
-	it, was, is := &after.Plan.Items[i], &before.Items[i], &after.Items[i]
+	it, was, is := &after.Plan.Items[i], before.Items[i], after.Items[i]
 	if len(is.Voided) > len(was.Voided) {
 		v := is.Voided[len(is.Voided)-1]
 		return []string{say("%s signature of %s as %s void: %s", it.ID, v.Person, v.Role, v.Reason)}

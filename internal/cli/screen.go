@@ -19,7 +19,7 @@ type tally struct {
 func count(s *run.State, gate string) tally {
 	var t tally
 	for i := range s.Plan.Items {
-		it, st := &s.Plan.Items[i], &s.Items[i]
+		it, st := &s.Plan.Items[i], s.Items[i]
 		if it.Gate != gate || it.Kind == run.Group {
 			continue
 		}
@@ -193,7 +193,7 @@ func (p paper) section(s *run.State, id string, rows []int, now time.Time) []str
 	settled, pending := 0, 0
 	var shown []string
 	for _, i := range rows {
-		st := &s.Items[i]
+		st := s.Items[i]
 		switch {
 		case s.Green(i):
 			settled++
@@ -230,7 +230,7 @@ func lastPart(id string) string {
 
 // row draws one item, and below it why it is not green.
 func (p paper) row(s *run.State, i int, now time.Time) []string {
-	it, st := &s.Plan.Items[i], &s.Items[i]
+	it, st := &s.Plan.Items[i], s.Items[i]
 	m := markOf(st.Status)
 	if s.Waived(i) {
 		m = waivedMark()

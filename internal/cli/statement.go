@@ -76,7 +76,7 @@ func (s *site) signStatement(ctx context.Context, state *run.State, it *run.Item
 		return statement{}, fail(ExitUsage, "", "--reject needs --comment with the reason")
 	}
 	st, err := s.statement(ctx, state, it, who, role)
-	st.Type, st.Comment, st.Decision, st.Subject = signoffStatement, comment, "approve", state.Subject(it.Gate)
+	st.Type, st.Comment, st.Decision, st.Subject = signoffStatement, comment, "approve", state.SubjectOf(it.ID)
 	if reject {
 		st.Decision = "reject"
 	}

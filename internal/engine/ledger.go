@@ -138,7 +138,7 @@ func results(s *run.State, patterns []string) (check.Results, error) {
 		Status: string(s.Status()), FinishedAt: s.ClosedAt,
 	}
 	for i := range s.Plan.Items {
-		it, st := &s.Plan.Items[i], &s.Items[i]
+		it, st := &s.Plan.Items[i], s.Items[i]
 		match, err := matchesAny(patterns, it.ID)
 		if err != nil {
 			return r, err

@@ -95,7 +95,7 @@ func (e *Engine) runCheck(ctx context.Context, answer run.EventType, s *run.Stat
 	if ctx.Err() != nil {
 		return // the process ends; whoever takes the run up runs the check again
 	}
-	event := run.Event{Type: answer, Item: item.ID, Attempt: effect.Attempt, Started: started}
+	event := run.Event{Type: answer, Item: item.ID, Attempt: effect.Attempt, Key: effect.Key, Started: started}
 	fill(&event, clean(outcome, e.World))
 	event.Verdict = string(outcome.Verdict)
 	if err != nil {

@@ -1,6 +1,8 @@
 package metrics_test
 
 import (
+	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -42,8 +44,12 @@ func action(item string, from, to int, sets map[string]string) []run.Event {
 	}
 }
 
-func sample(second int, verdict string) run.Event {
-	return run.Event{Type: run.SampleTaken, Item: "w", Attempt: 1, Verdict: verdict, At: at(second)}
+// sample asks for the nth sample of the watch and answers it.
+func sample(n, second int, verdict string) []run.Event {
+	return []run.Event{
+		{Type: run.TimerFired, Timer: fmt.Sprintf("sample:1:%d:w", n), At: at(second)},
+		{Type: run.SampleTaken, Item: "w", Attempt: 1, Key: strconv.Itoa(n), Verdict: verdict, At: at(second)},
+	}
 }
 
 // TestGood plays a run whose check fails once and is tried again by a person.
@@ -57,7 +63,9 @@ func TestGood(t *testing.T) {
 	}
 	events = append(events, action("on", 100, 102, map[string]string{metrics.MigrationFact: "1.5"})...)
 	events = append(events, action("off", 110, 112, map[string]string{metrics.ProbeFact: "0.25"})...)
-	events = append(events, sample(112, "pass"), sample(122, "pass"), run.Event{Type: run.RunClosed, At: at(123)})
+	events = append(events, sample(1, 112, "pass")...)
+	events = append(events, sample(2, 122, "pass")...)
+	events = append(events, run.Event{Type: run.RunClosed, At: at(123)})
 	m := metrics.Of(events)
 	if !m.Succeeded() || m.Duration != (metrics.Measured{Known: true, Value: 122 * time.Second}) {
 		t.Errorf("result %s, duration %v", m.Result, m.Duration)
@@ -86,7 +94,8 @@ func TestRolledBack(t *testing.T) {
 	}
 	events = append(events, action("on", 3, 4, nil)...)
 	events = append(events, action("off", 5, 6, nil)...)
-	events = append(events, sample(7, "fail"),
+	events = append(events, sample(1, 7, "fail")...)
+	events = append(events,
 		run.Event{Type: run.RollbackStarted, Actor: "bo", Reason: "errors", At: at(20)},
 		run.Event{Type: run.CheckFinished, Item: "b", Attempt: 1, Verdict: "pass", At: at(30)},
 		run.Event{Type: run.RunClosed, At: at(31)})

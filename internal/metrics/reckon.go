@@ -39,7 +39,7 @@ func (r *reckoner) step(e run.Event) {
 func (r *reckoner) spend(s *run.State, took time.Duration) {
 	working, watching := false, false
 	for i := range s.Items {
-		st := &s.Items[i]
+		st := s.Items[i]
 		working = working || st.Status == run.Running || st.Undoing || st.Probing
 		watching = watching || st.Status == run.Watching || st.Status == run.WaitingRetry
 	}
@@ -75,7 +75,7 @@ func (r *reckoner) maintenance() {
 
 // item follows how an item stands.
 func (r *reckoner) item(i int, old run.Status, found bool) {
-	it, st := &r.s.Plan.Items[i], &r.s.Items[i]
+	it, st := &r.s.Plan.Items[i], r.s.Items[i]
 	if st.Status == old && !r.known(i) {
 		return
 	}

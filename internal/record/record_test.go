@@ -74,7 +74,7 @@ func history(t *testing.T, id string) []run.Event {
 		Artefacts: []run.Artefact{{Name: "junit.xml", SHA256: digest(proofText), Size: int64(len(proofText))}}})
 	step(run.Event{Type: run.ActionIntended, Item: "migrate", Attempt: 1})
 	step(run.Event{Type: run.ActionFinished, Item: "migrate", Attempt: 1, Verdict: "done", Sets: map[string]string{"migration.seconds": "1.2"}})
-	signed := run.Event{Type: run.Signed, Item: "lead", Actor: "ana", Role: "Tech Lead", Verdict: "approve", Subject: s.Subject("pre"), Statement: `{"go":true}`}
+	signed := run.Event{Type: run.Signed, Item: "lead", Actor: "ana", Role: "Tech Lead", Verdict: "approve", Subject: s.SubjectOf("lead"), Statement: `{"go":true}`}
 	signed.Signature = fakeSig(signed)
 	step(signed)
 	step(run.Event{Type: run.RunClosed})

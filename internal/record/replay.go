@@ -63,10 +63,10 @@ func (v *verifier) step(s *run.State, e run.Event, at Finding) (err error) {
 	case s.Plan != nil && e.Type == run.RunStarted:
 		return errors.New("the run has begun already")
 	}
+	if err := run.Refuse(s, e); err != nil {
+		return err
+	}
 	if s.Plan != nil {
-		if err := run.Refuse(s, e); err != nil {
-			return err
-		}
 		v.signature(s, e, at)
 	}
 	*s, _ = run.Step(*s, e)

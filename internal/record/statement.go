@@ -86,7 +86,7 @@ func Statement(s *run.State, checkpoint journal.Checkpoint) ([]byte, error) {
 		st.Predicate.Gates = append(st.Predicate.Gates, gateStatement{ph.ID, s.Passed[k], s.GateAt[k]})
 	}
 	for i := range s.Plan.Items {
-		it, is := &s.Plan.Items[i], &s.Items[i]
+		it, is := &s.Plan.Items[i], s.Items[i]
 		item := itemStatement{ID: it.ID, Kind: it.Kind, Class: it.Class, Attempts: is.Attempt, Outcome: is.Status, Person: is.Actor}
 		if s.Waived(i) {
 			item.WaivedBy = is.Waiver.Person

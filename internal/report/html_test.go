@@ -49,7 +49,7 @@ func TestHTMLHostile(t *testing.T) {
 		p := r.s.Plan
 		r.s.Run, r.s.Starter, p.Project, p.Environment, p.Release.Version, p.Previous.Version, p.Migrations = text, text, text, text, text, text, text
 		p.Phases[0].Title, p.Items[0].Text, p.Items[0].ID = text, text, text
-		r.s.Items[0] = run.ItemState{Status: run.Pass, Actor: text, Reason: text, SettledAt: r.s.Now, Artefacts: []run.Artefact{{SHA256: text}}}
+		r.s.Items[0] = &run.ItemState{Status: run.Pass, Actor: text, Reason: text, SettledAt: r.s.Now, Artefacts: []run.Artefact{{SHA256: text}}}
 		r.events[0].Plan.Items[1].Text = text
 		r.step(run.Event{Type: run.CheckFinished, Item: p.Items[1].ID, Attempt: 1, Verdict: "fail", Reason: text})
 		got, err := report.HTML(r.src, r.list, &r.s, r.events)

@@ -65,7 +65,7 @@ func entries(s *run.State) []entry {
 }
 
 func entryOf(s *run.State, i int) entry {
-	it, st := &s.Plan.Items[i], &s.Items[i]
+	it, st := &s.Plan.Items[i], s.Items[i]
 	e := entry{Item: it, St: st, mark: markOf(st.Status), By: "allclear", At: st.SettledAt, Reason: clean(st.Reason), Evidence: digests(st)}
 	if st.Actor != "" {
 		e.By = clean(st.Actor)

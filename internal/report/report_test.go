@@ -141,8 +141,7 @@ func sample(t *testing.T) *play {
 	r.step(run.Event{Type: run.Waived, Item: id("Alerts"), Actor: "ana", Reason: "known noise, OPS-88", Until: r.now.Add(48 * time.Hour)})
 	r.step(run.Event{Type: run.Attested, Item: id("Docs"), Actor: "dee", Verdict: "pass", Reason: "read"})
 	for _, who := range []struct{ person, role string }{{"ana", "Tech Lead"}, {"dee", "QA Lead"}} {
-		gate := r.s.Plan.Items[len(r.s.Plan.Items)-1].Gate
-		r.step(run.Event{Type: run.Signed, Item: id(who.role), Actor: who.person, Role: who.role, Verdict: "approve", Subject: r.s.Subject(gate)})
+		r.step(run.Event{Type: run.Signed, Item: id(who.role), Actor: who.person, Role: who.role, Verdict: "approve", Subject: r.s.SubjectOf(id(who.role))})
 	}
 	r.step(run.Event{Type: run.RunClosed})
 	if r.s.Status() != run.RunDone {
@@ -218,7 +217,7 @@ func TestOnlyGreenIsTicked(t *testing.T) {
 		run.Superseded: {false, "error"}, "never heard of": {false, "error"},
 	} {
 		r := newPlay(t, []byte("## A\n- [x] one\n"), func(it *run.Item) {})
-		r.s.Items[0] = run.ItemState{Status: status, Actor: "ana", Reason: "why"}
+		r.s.Items[0] = &run.ItemState{Status: status, Actor: "ana", Reason: "why"}
 		md, err := report.Markdown(r.src, r.list, &r.s, r.events)
 		if err != nil {
 			t.Fatal(err)
@@ -245,7 +244,7 @@ func TestOnlyGreenIsTicked(t *testing.T) {
 // TestExpiredWaiverIsNoWaiver: a waiver that is over lets nothing look waived.
 func TestExpiredWaiverIsNoWaiver(t *testing.T) {
 	r := newPlay(t, []byte("## A\n- [ ] one\n"), func(it *run.Item) {})
-	r.s.Items[0] = run.ItemState{Status: run.Fail, Reason: "bad", Waiver: &run.Waiver{Person: "ana", Reason: "r", Until: r.s.Now.Add(-time.Second)}}
+	r.s.Items[0] = &run.ItemState{Status: run.Fail, Reason: "bad", Waiver: &run.Waiver{Person: "ana", Reason: "r", Until: r.s.Now.Add(-time.Second)}}
 	text, err := report.JUnit(&r.s)
 	if err != nil || !bytes.Contains(text, []byte("<failure")) {
 		t.Errorf("%v\n%s", err, text)
@@ -280,8 +279,8 @@ func TestHostileTexts(t *testing.T) {
 		r := newPlay(t, []byte("## A\n- [ ] one: ___ Date: ___\n- [ ] two\n\n```\nNotes:\n- \nDeployed By: ___\n```\n"), func(it *run.Item) {})
 		r.s.Starter, r.s.Plan.Release.Version, r.s.AbortReason = text, text, text
 		r.s.Plan.Items[0].Text = text
-		r.s.Items[0] = run.ItemState{Status: run.Pass, Actor: text, Reason: text, Facts: map[string]string{text: text}}
-		r.s.Items[1] = run.ItemState{Status: run.Fail, Reason: text, Artefacts: []run.Artefact{{Name: text, SHA256: text}}}
+		r.s.Items[0] = &run.ItemState{Status: run.Pass, Actor: text, Reason: text, Facts: map[string]string{text: text}}
+		r.s.Items[1] = &run.ItemState{Status: run.Fail, Reason: text, Artefacts: []run.Artefact{{Name: text, SHA256: text}}}
 		md, err := report.Markdown(r.src, r.list, &r.s, r.events)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)

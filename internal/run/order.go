@@ -15,7 +15,8 @@ import (
 // waits for everything else of its gate, except on a rollback, where it stands
 // where it is written, so that the decision comes before what it decides. People's
 // items wait for nothing but their needs. Items of a window wait for the window.
-// The error names a circle of items that wait for each other.
+// An item that holds others counts as standing below them. The error names a
+// circle of items that wait for each other, or a need that can never be met.
 func Order(p *Plan) error {
 	phases := map[string]*Phase{}
 	for k := range p.Phases {
@@ -26,7 +27,7 @@ func Order(p *Plan) error {
 		action      string
 	}
 	scopes, byGate := map[string]*above{}, map[string][]string{}
-	for i := range p.Items {
+	for _, i := range sequence(p) {
 		it := &p.Items[i]
 		gate := phases[it.Gate]
 		if gate == nil {
@@ -59,7 +60,37 @@ func Order(p *Plan) error {
 			it.After = append(it.After, byGate[it.Gate]...)
 		}
 	}
+	if err := reachable(p, phases); err != nil {
+		return err
+	}
 	return circle(p)
+}
+
+// reachable finds an item that needs one of a later gate: the later gate opens
+// only after its own, so it would wait for ever. A rollback may start before
+// anything ordinary has happened, and the other way round.
+func reachable(p *Plan, phases map[string]*Phase) error {
+	gates, at := map[string]string{}, map[string]int{}
+	for i := range p.Items {
+		gates[p.Items[i].ID] = p.Items[i].Gate
+	}
+	for k := range p.Phases {
+		at[p.Phases[k].ID] = k
+	}
+	for i := range p.Items {
+		it := &p.Items[i]
+		for _, id := range slices.Concat(it.Needs, it.Children) {
+			gate, ok := gates[id]
+			switch {
+			case !ok:
+			case phases[gate].Rollback != phases[it.Gate].Rollback:
+				return fmt.Errorf("%s waits for %s: one of them belongs to a rollback, the other does not", it.ID, id)
+			case at[gate] > at[it.Gate]:
+				return fmt.Errorf("%s waits for %s, which belongs to a later gate (%s)", it.ID, id, gate)
+			}
+		}
+	}
+	return nil
 }
 
 // scope names the items among which the order of the document counts.

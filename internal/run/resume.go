@@ -1,16 +1,14 @@
 package run
 
-import "fmt"
-
 // resume gives a new process everything that was under way: checks are run again,
 // actions with an intent are looked up, timers are set again.
 func (m *machine) resume() {
-	delete(m.Told, "close")
+	m.closeAsked = false
 	for i := range m.Items {
 		m.resumeItem(i)
 	}
 	for i := range m.Plan.Items {
-		it, st := &m.Plan.Items[i], &m.Items[i]
+		it, st := &m.Plan.Items[i], m.Items[i]
 		if st.Waiver != nil {
 			m.timer("waiver:"+it.ID, st.Waiver.Until)
 		}
@@ -18,19 +16,15 @@ func (m *machine) resume() {
 			m.timer("sign:"+it.ID, st.Sign.Until)
 		}
 	}
-	seen := map[string]bool{}
-	for _, it := range m.Plan.Items {
-		w, ok := m.Windows[it.Window]
-		if it.Window == "" || !ok || seen[it.Window] || w.Ended || w.Since.IsZero() {
-			continue
+	for _, win := range m.shape.windows {
+		if w := m.Windows[win.id]; !w.Ended && !w.Since.IsZero() {
+			m.timer("window:"+win.id, w.Since.Add(m.Plan.Items[win.length].WindowFor-w.Elapsed))
 		}
-		seen[it.Window] = true
-		m.timer("window:"+it.Window, w.Since.Add(it.WindowFor-w.Elapsed))
 	}
 }
 
 func (m *machine) resumeItem(i int) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
+	it, st := &m.Plan.Items[i], m.Items[i]
 	switch {
 	case st.Probing:
 		m.emit(Effect{Type: Probe, Item: it.ID, Attempt: st.Attempt, Key: m.key(i)})
@@ -41,9 +35,11 @@ func (m *machine) resumeItem(i int) {
 	case st.Status == Running:
 		m.emit(Effect{Type: RunCheck, Item: it.ID, Attempt: st.Attempt})
 	case st.Status == WaitingRetry:
-		m.timer(fmt.Sprintf("retry:%s:%d", it.ID, st.Attempt), st.RetryAt)
-	case st.Status == Watching:
-		m.sampleTimer(i, m.nextOnGrid(i))
+		m.timer(m.retryTimer(i), st.RetryAt)
+	case st.Status == Watching && st.Watch.Due:
+		m.askSample(i)
+	case st.Status == Watching && st.Watch.StoppedAt.IsZero():
+		m.timer(m.sampleTimer(i), st.Watch.Next)
 	}
 	if st.Undoing {
 		kind := IntendUndo

@@ -32,7 +32,7 @@ func TestStepRunsToTheEnd(t *testing.T) {
 			if len(s.Asked()) == 0 {
 				t.Fatalf("stuck: %s", s.Advise())
 			}
-			step(Event{Type: Signed, Item: "s", Actor: "ana", Role: "Lead", Verdict: "approve", Subject: s.Subject("pre")})
+			step(Event{Type: Signed, Item: "s", Actor: "ana", Role: "Lead", Verdict: "approve", Subject: s.SubjectOf("s")})
 			continue
 		}
 		e := effects[0]

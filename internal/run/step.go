@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -18,19 +19,13 @@ func Step(s State, e Event) (State, []Effect) {
 	if e.At.After(s.Now) {
 		s.Now = e.At
 	}
-	if s.Closed || (s.Plan == nil) != (e.Type == RunStarted) || Refuse(&s, e) != nil {
+	if s.Closed || Refuse(&s, e) != nil {
 		return s, nil
 	}
-	m := &machine{State: &s}
+	m := &machine{State: &s, own: map[int]bool{}}
 	m.apply(e)
 	m.advance()
 	return s, m.effects
-}
-
-// machine is a state being changed and the effects that follow.
-type machine struct {
-	*State
-	effects []Effect
 }
 
 func (m *machine) emit(e Effect) { m.effects = append(m.effects, e) }
@@ -39,13 +34,23 @@ func (m *machine) timer(id string, at time.Time) {
 	m.emit(Effect{Type: SetTimer, Timer: id, At: at})
 }
 
-// tell notifies people once.
-func (m *machine) tell(about, key, item, text string) {
-	if m.Told[about+":"+key] {
+// tell notifies people about an item once.
+func (m *machine) tell(i int, about, key, text string) {
+	key = about + " " + key
+	if m.Items[i].Told == key {
 		return
 	}
-	m.Told[about+":"+key] = true
-	m.emit(Effect{Type: Notify, Reason: about, Item: item, Text: text})
+	m.edit(i).Told = key
+	m.emit(Effect{Type: Notify, Reason: about, Item: m.Plan.Items[i].ID, Text: text})
+}
+
+// learn keeps facts of the run.
+func (m *machine) learn(facts map[string]string) {
+	if len(facts) == 0 {
+		return
+	}
+	m.Facts = maps.Clone(m.Facts)
+	maps.Copy(m.Facts, facts)
 }
 
 func (m *machine) apply(e Event) {
@@ -53,22 +58,24 @@ func (m *machine) apply(e Event) {
 	case RunStarted:
 		m.start(e)
 	case RunResumed:
-		m.Epoch = e.Epoch
+		m.Epoch = max(m.Epoch, e.Epoch)
 		m.resume()
 	case TimerFired:
 		m.fired(e.Timer)
 	case Paused:
-		m.Paused = true
+		m.Paused, m.PausedBy, m.PauseReason = true, e.Actor, e.Reason
 	case Unpaused:
-		m.Paused = false
+		m.unpause()
 	case Aborted:
 		m.abort(e)
 	case RollbackStarted:
 		m.rollback(e)
 	case RunClosed:
-		m.Closed, m.ClosedAt = true, m.Now
+		if m.closeAsked {
+			m.Closed, m.ClosedAt = true, m.Now
+		}
 	default:
-		if i, ok := m.index[e.Item]; ok {
+		if i, ok := m.at(e.Item); ok {
 			m.applyItem(i, e)
 		}
 	}
@@ -97,8 +104,7 @@ func (m *machine) applyItem(i int, e Event) {
 	case SignRevoked:
 		m.void(i, "revoked by "+e.Actor+": "+e.Reason)
 	case Waived:
-		m.Items[i].Waiver = &Waiver{Person: e.Actor, Reason: e.Reason, Until: e.Until}
-		m.timer("waiver:"+e.Item, e.Until)
+		m.waive(i, e)
 	case MarkedNA:
 		m.settle(i, NA, e)
 	case Retried:
@@ -110,41 +116,59 @@ func (m *machine) applyItem(i int, e Event) {
 
 func (m *machine) start(e Event) {
 	m.Run, m.Plan, m.Starter, m.StartedAt, m.Epoch = e.Run, e.Plan, e.Actor, e.At, e.Epoch
-	m.PlanDigest = e.Plan.Digest()
-	m.Items = make([]ItemState, len(e.Plan.Items))
-	m.Passed, m.GateAt = make([]bool, len(e.Plan.Phases)), make([]time.Time, len(e.Plan.Phases))
-	m.Windows, m.Held, m.Facts, m.Told = map[string]WindowState{}, map[string]string{}, map[string]string{}, map[string]bool{}
-	m.Open, m.index = -1, map[string]int{}
-	for i, it := range e.Plan.Items {
-		m.index[it.ID] = i
-		m.Items[i].Status = Pending
+	m.PlanDigest, m.shape = e.Plan.Digest(), shapeOf(e.Plan)
+	items, phases := len(e.Plan.Items), len(e.Plan.Phases)
+	m.Items, m.marks = make([]*ItemState, items), make([]mark, items)
+	m.Passed, m.GateAt = make([]bool, phases), make([]time.Time, phases)
+	m.unlet, m.rest = make([]int, phases), make([]int, phases)
+	m.Windows, m.Held, m.Facts = map[string]WindowState{}, map[string]string{}, map[string]string{}
+	m.Open = -1
+	for i := range e.Plan.Items {
+		it := &e.Plan.Items[i]
+		m.Items[i] = &ItemState{Status: Pending}
 		if it.Applies == NotApplicable {
-			m.Items[i] = ItemState{Status: NA, Verdict: string(NA), Reason: it.Because, SettledAt: e.At}
+			m.Items[i] = &ItemState{Status: NA, Verdict: string(NA), Reason: it.Because, SettledAt: e.At}
+		}
+		m.unlet[m.shape.spots[i].gate]++
+		if it.Kind != Signoff {
+			m.rest[m.shape.spots[i].gate]++
+		}
+		m.own[i], m.touched = true, append(m.touched, i)
+	}
+	m.learn(e.Facts)
+}
+
+func (m *machine) unpause() {
+	m.Paused, m.PausedBy, m.PauseReason = false, "", ""
+	for i, st := range m.Items {
+		if st.Status == InDoubt && !st.Probing {
+			m.pursue(i)
 		}
 	}
-	for name, value := range e.Facts {
-		m.Facts[name] = value
-	}
+}
+
+// free reports whether anything new may be begun for an item.
+func (m *machine) free(i int) bool {
+	return !m.Paused && !m.Aborting && !m.Closing && m.opened(m.shape.spots[i].gate)
 }
 
 // settle ends an item's attempt with a status.
 func (m *machine) settle(i int, status Status, e Event) {
-	st := &m.Items[i]
+	st := m.edit(i)
 	st.Status, st.Verdict, st.Reason = status, string(status), e.Reason
 	st.SettledAt, st.Actor, st.Facts, st.Artefacts = m.Now, e.Actor, e.Facts, e.Artefacts
-	st.Intended, st.Probing = false, false
+	st.Intended, st.Probing, st.ToldNot = false, false, false
 	if e.Target != "" {
 		st.Target = e.Target
 	}
-	for name, value := range e.Sets {
-		m.Facts[name] = value
-	}
+	m.learn(e.Sets)
 }
 
-// begin starts an item that nothing holds back any more.
+// begin starts an item that nothing holds back any more. A sign-off whose
+// condition cannot be decided is asked for: who knows better says so by signing.
 func (m *machine) begin(i int) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
-	if it.Applies == Undecided {
+	it, st := &m.Plan.Items[i], m.edit(i)
+	if it.Applies == Undecided && it.Kind != Signoff {
 		m.failed(i, Inconclusive, Event{Reason: "its condition cannot be decided: " + it.Because})
 		return
 	}
@@ -154,7 +178,9 @@ func (m *machine) begin(i int) {
 		m.settle(i, Pass, Event{Reason: "everything below it is settled"})
 	case Attest, Signoff:
 		st.Status = Waiting
-		m.tell("your_turn", it.ID+"#"+fmt.Sprint(len(st.Voided)), it.ID, it.Text)
+		if !m.Green(i) {
+			m.tell(i, "your_turn", fmt.Sprintf("%d %d", len(st.Voided), st.Refreshes), it.Text)
+		}
 	case Watch:
 		m.beginWatch(i)
 	default:
@@ -167,8 +193,8 @@ func (m *machine) begin(i int) {
 
 // launch asks the shell to run the current attempt of a check or an action.
 func (m *machine) launch(i int) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
-	st.Status, st.StartedAt, st.Intended, st.Probing = Running, m.Now, false, false
+	it, st := &m.Plan.Items[i], m.edit(i)
+	st.Status, st.StartedAt, st.Intended, st.Probing, st.ToldNot = Running, m.Now, false, false, false
 	if it.Kind == Action {
 		m.emit(Effect{Type: Intend, Item: it.ID, Attempt: st.Attempt, Key: m.key(i)})
 		return
@@ -182,13 +208,13 @@ func (m *machine) key(i int) string {
 }
 
 func (m *machine) checkFinished(i int, e Event) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
+	it, st := &m.Plan.Items[i], m.Items[i]
 	if it.Kind != Check || st.Status != Running || st.Attempt != e.Attempt {
 		return
 	}
 	switch Status(e.Verdict) {
 	case Pass:
-		st.Retries = 0
+		m.edit(i).Retries = 0
 		m.settle(i, Pass, e)
 	case Fail:
 		m.failed(i, Fail, e)
@@ -199,28 +225,43 @@ func (m *machine) checkFinished(i int, e Event) {
 
 // failed settles an attempt that is not green, or plans the next one.
 func (m *machine) failed(i int, status Status, e Event) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
+	it := &m.Plan.Items[i]
 	m.settle(i, status, e)
-	if st.Retries < it.Retry.Times && !m.Aborting && it.Applies != Undecided && it.Kind != Attest {
+	st := m.edit(i)
+	if st.Retries < it.Retry.Times && m.repeatable(i) {
 		st.Retries++
 		st.Status = WaitingRetry
 		st.RetryAt = m.Now.Add(it.Retry.Every)
-		m.timer(fmt.Sprintf("retry:%s:%d", it.ID, st.Attempt), st.RetryAt)
+		m.timer(m.retryTimer(i), st.RetryAt)
 		return
 	}
 	if !it.Optional && st.Waiver == nil {
-		m.tell("held", fmt.Sprintf("%s#%d", it.ID, st.Attempt), it.ID, e.Reason)
+		m.tell(i, "held", fmt.Sprintf("%s %d", status, st.Attempt), e.Reason)
 	}
 }
 
+// repeatable reports whether a failed attempt may be tried again without asking
+// anybody. That an unsafe action has failed does not mean that nothing happened.
+func (m *machine) repeatable(i int) bool {
+	it := &m.Plan.Items[i]
+	if m.Aborting || m.Closing || it.Applies == Undecided || !m.opened(m.shape.spots[i].gate) {
+		return false
+	}
+	return it.Kind == Check || it.Kind == Action && (it.Class == Pure || it.Class == Idempotent || it.Class == Keyed)
+}
+
+func (m *machine) retryTimer(i int) string {
+	return fmt.Sprintf("retry:%d:%s", m.Items[i].Attempt, m.Plan.Items[i].ID)
+}
+
+// retried starts an item anew, or taking an action back, which giveBack does.
 func (m *machine) retried(i int) {
-	st := &m.Items[i]
+	st := m.edit(i)
 	if m.Plan.Items[i].UndoFailed(st) {
 		st.UndoReason = ""
-		m.undo(i)
 		return
 	}
-	st.Retries = 0
+	st.Retries, st.Refreshes = 0, 0
 	st.Status = Pending
 }
 
@@ -229,26 +270,35 @@ func (it *Item) UndoFailed(st *ItemState) bool {
 	return it.Kind == Action && !st.Undoing && st.UndoReason != ""
 }
 
-// fired handles a timer by its id: what, item or window, attempt.
+// fired handles a timer by its id: what, which attempt, which item or window.
 func (m *machine) fired(timer string) {
 	what, rest, _ := strings.Cut(timer, ":")
 	switch what {
 	case "window":
 		m.windowFired(rest)
+	case "waiver":
+		if i, ok := m.at(rest); ok {
+			m.waiverFired(i)
+		}
+	case "retry":
+		_, id, _ := strings.Cut(rest, ":")
+		if i, ok := m.at(id); ok && m.Items[i].Status == WaitingRetry && timer == m.retryTimer(i) {
+			m.retryDue(i)
+		}
+	case "sample":
+		_, id, _ := strings.Cut(rest, ":")
+		_, id, _ = strings.Cut(id, ":")
+		if i, ok := m.at(id); ok && m.Items[i].Status == Watching && timer == m.sampleTimer(i) {
+			m.sampleDue(i)
+		}
+	}
+}
+
+// retryDue tries again; a timer that comes too early is set again.
+func (m *machine) retryDue(i int) {
+	if at := m.Items[i].RetryAt; m.Now.Before(at) {
+		m.timer(m.retryTimer(i), at)
 		return
-	case "waiver", "sign":
-		return // advance looks at the time
 	}
-	id, attempt, _ := strings.Cut(rest, ":")
-	i, ok := m.index[id]
-	if !ok {
-		return
-	}
-	st := &m.Items[i]
-	switch {
-	case what == "retry" && st.Status == WaitingRetry && attempt == fmt.Sprint(st.Attempt):
-		st.Status = Pending
-	case what == "sample" && st.Status == Watching && strings.HasPrefix(attempt, fmt.Sprint(st.Attempt)+":"):
-		m.sampleDue(i)
-	}
+	m.edit(i).Status = Pending
 }

@@ -2,6 +2,8 @@ package run
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -9,40 +11,69 @@ import (
 // beginWatch starts a watch. Its samples lie on a grid from its start, so that a
 // slow answer does not stretch the window.
 func (m *machine) beginWatch(i int) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
+	it, st := &m.Plan.Items[i], m.edit(i)
 	st.Attempt++
 	st.Occurrence++
 	st.Status, st.StartedAt = Watching, m.Now
 	first := m.Now.Add(it.Watch.Delay)
-	st.Watch = &WatchState{StartedAt: first}
-	m.sampleTimer(i, first)
-}
-
-func (m *machine) sampleTimer(i int, at time.Time) {
-	m.timer(fmt.Sprintf("sample:%s:%d:%d", m.Plan.Items[i].ID, m.Items[i].Attempt, at.UnixMilli()), at)
-}
-
-// sampleDue asks for a sample, unless users see the maintenance page: then the
-// window's clock stands.
-func (m *machine) sampleDue(i int) {
-	it, st := &m.Plan.Items[i], &m.Items[i]
-	if _, down := m.Held[Maintenance]; down && it.Window != "" {
-		w := *st.Watch
-		w.PausedFor += it.Watch.Every
-		st.Watch = &w
-		m.sampleTimer(i, m.Now.Add(it.Watch.Every))
+	st.Watch = &WatchState{StartedAt: first, Next: first}
+	if m.stands(i) {
+		st.Watch.StoppedAt = m.Now
 		return
 	}
-	m.emit(Effect{Type: Sample, Item: it.ID, Attempt: st.Attempt})
+	m.timer(m.sampleTimer(i), first)
 }
 
-func (m *machine) sampled(i int, e Event) {
-	st := &m.Items[i]
-	if st.Status != Watching || st.Attempt != e.Attempt {
-		return
-	}
+// stands reports whether a watch's clock stands: users see the maintenance page
+// and the watch belongs to a window.
+func (m *machine) stands(i int) bool {
+	_, down := m.Held[Maintenance]
+	return down && m.shape.spots[i].window >= 0
+}
+
+// sampleTimer names the timer of a watch's next sample.
+func (m *machine) sampleTimer(i int) string {
+	st := m.Items[i]
+	return fmt.Sprintf("sample:%d:%d:%s", st.Attempt, st.Watch.Asked+1, m.Plan.Items[i].ID)
+}
+
+// watch gives what a watch has seen, to be changed.
+func (m *machine) watch(i int) *WatchState {
+	st := m.edit(i)
 	w := *st.Watch
 	st.Watch = &w
+	return &w
+}
+
+// sampleDue asks for a sample. A timer that comes too early is set again; one of
+// a clock that stands is set when it goes on.
+func (m *machine) sampleDue(i int) {
+	w := m.Items[i].Watch
+	switch {
+	case w.Due || !w.StoppedAt.IsZero():
+	case m.Now.Before(w.Next):
+		m.timer(m.sampleTimer(i), w.Next)
+	default:
+		w := m.watch(i)
+		w.Asked++
+		w.Due = true
+		m.askSample(i)
+	}
+}
+
+func (m *machine) askSample(i int) {
+	st := m.Items[i]
+	m.emit(Effect{Type: Sample, Item: m.Plan.Items[i].ID, Attempt: st.Attempt, Key: fmt.Sprint(st.Watch.Asked)})
+}
+
+// sampled takes the answer to the sample that was asked for last, once.
+func (m *machine) sampled(i int, e Event) {
+	st := m.Items[i]
+	if st.Status != Watching || st.Attempt != e.Attempt || !st.Watch.Due || e.Key != "" && e.Key != fmt.Sprint(st.Watch.Asked) {
+		return
+	}
+	w := m.watch(i)
+	w.Due = false
 	first := w.Passed+w.Failed+w.Errors == 0
 	answered := true
 	switch Status(e.Verdict) {
@@ -61,8 +92,8 @@ func (m *machine) sampled(i int, e Event) {
 		w.FirstOK = answered
 	}
 	w.LastOK, w.LastAt = answered, m.Now
+	st = m.edit(i)
 	st.Reason, st.Facts = e.Reason, e.Facts
-	*st.Watch = w
 	m.judge(i, e)
 }
 
@@ -80,13 +111,15 @@ func (m *machine) judge(i int, e Event) {
 	case m.Now.Sub(w.StartedAt)-w.PausedFor >= rule.For:
 		m.endWatch(i, e)
 	default:
-		m.sampleTimer(i, m.nextOnGrid(i))
+		next := m.nextOnGrid(i)
+		m.watch(i).Next = next
+		m.timer(m.sampleTimer(i), next)
 	}
 }
 
 // nextOnGrid gives the first time of the watch's grid after now.
 func (m *machine) nextOnGrid(i int) time.Time {
-	w, every := m.Items[i].Watch, m.Plan.Items[i].Watch.Every
+	w, every := m.Items[i].Watch, m.Plan.Items[i].Watch.every()
 	begun := w.StartedAt.Add(w.PausedFor)
 	if m.Now.Before(begun) {
 		return begun
@@ -94,8 +127,16 @@ func (m *machine) nextOnGrid(i int) time.Time {
 	return begun.Add((m.Now.Sub(begun)/every + 1) * every)
 }
 
+// every is the time between two samples, which is never nothing.
+func (r *WatchRule) every() time.Duration {
+	if r.Every <= 0 {
+		return time.Second
+	}
+	return r.Every
+}
+
 // Expected is how many samples a watch of this rule takes when nothing is missed.
-func (r *WatchRule) Expected() int { return int(r.For/r.Every) + 1 }
+func (r *WatchRule) Expected() int { return int(r.For/r.every()) + 1 }
 
 // endWatch passes a watch only with enough answers: coverage of the expected
 // samples, the first and the last of them answered, and at least one pass. All
@@ -128,31 +169,63 @@ func (m *machine) endWatch(i int, e Event) {
 
 // clocks starts and stops the windows' clocks: they run while their phase is
 // open and users do not see the maintenance page.
-func (m *machine) clocks() {
+func (m *machine) clocks() bool {
 	_, down := m.Held[Maintenance]
-	for i := range m.Plan.Items {
-		it := &m.Plan.Items[i]
-		if it.Window == "" || !m.opened(it.Gate) {
+	changed := false
+	for _, win := range m.shape.windows {
+		w := m.Windows[win.id]
+		open := slices.ContainsFunc(win.members, func(i int) bool { return m.opened(m.shape.spots[i].gate) })
+		switch runs := open && !down && !m.Aborting; {
+		case w.Ended || runs == !w.Since.IsZero():
 			continue
-		}
-		w := m.Windows[it.Window]
-		switch {
-		case w.Ended:
-		case down && !w.Since.IsZero():
+		case runs:
+			w.Opened, w.Since = true, m.Now
+			m.timer("window:"+win.id, m.Now.Add(m.Plan.Items[win.length].WindowFor-w.Elapsed))
+			m.goOn(win.members)
+		default:
 			w.Elapsed += m.Now.Sub(w.Since)
 			w.Since = time.Time{}
-			m.Windows[it.Window] = w
-		case !down && w.Since.IsZero():
-			w.Opened, w.Since = true, m.Now
-			m.Windows[it.Window] = w
-			m.timer("window:"+it.Window, m.Now.Add(it.WindowFor-w.Elapsed))
+			m.standStill(win.members)
+		}
+		m.setWindow(win.id, w)
+		changed = true
+	}
+	return changed
+}
+
+func (m *machine) setWindow(id string, w WindowState) {
+	m.Windows = maps.Clone(m.Windows)
+	m.Windows[id] = w
+}
+
+// standStill stops the clocks of a window's watches. A sample under way does not
+// count: it may already have seen the maintenance page.
+func (m *machine) standStill(members []int) {
+	for _, i := range members {
+		if m.Items[i].Status == Watching {
+			w := m.watch(i)
+			w.StoppedAt, w.Due = m.Now, false
 		}
 	}
 }
 
+// goOn lets the clocks of a window's watches run again.
+func (m *machine) goOn(members []int) {
+	for _, i := range members {
+		if m.Items[i].Status != Watching || m.Items[i].Watch.StoppedAt.IsZero() {
+			continue
+		}
+		w := m.watch(i)
+		w.PausedFor += m.Now.Sub(w.StoppedAt)
+		w.StoppedAt = time.Time{}
+		w.Next = m.nextOnGrid(i)
+		m.timer(m.sampleTimer(i), w.Next)
+	}
+}
+
 func (m *machine) windowFired(id string) {
-	w := m.Windows[id]
-	if w.Since.IsZero() || w.Ended {
+	w, ok := m.Windows[id]
+	if !ok || w.Since.IsZero() || w.Ended {
 		return
 	}
 	length := m.windowLength(id)
@@ -161,13 +234,13 @@ func (m *machine) windowFired(id string) {
 		return
 	}
 	w.Ended = true
-	m.Windows[id] = w
+	m.setWindow(id, w)
 }
 
 func (m *machine) windowLength(id string) time.Duration {
-	for i := range m.Plan.Items {
-		if m.Plan.Items[i].Window == id {
-			return m.Plan.Items[i].WindowFor
+	for _, win := range m.shape.windows {
+		if win.id == id {
+			return m.Plan.Items[win.length].WindowFor
 		}
 	}
 	return 0

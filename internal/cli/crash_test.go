@@ -211,7 +211,7 @@ func (c *crash) settle(state *run.State) {
 // resolve counts what is in doubt apart and tells the truth about it.
 func (c *crash) resolve(state *run.State, i int) {
 	c.t.Helper()
-	it, st := &state.Plan.Items[i], &state.Items[i]
+	it, st := &state.Plan.Items[i], state.Items[i]
 	if it.Class != run.Unsafe {
 		c.t.Errorf("%s is %s and yet left to a person: %s", it.ID, it.Class, st.Reason)
 	}
@@ -364,7 +364,7 @@ func (c *crash) finish(state *run.State) {
 	}
 	counts := c.outside()
 	for i := range state.Plan.Items {
-		it, st := &state.Plan.Items[i], &state.Items[i]
+		it, st := &state.Plan.Items[i], state.Items[i]
 		if it.Kind != run.Action {
 			continue
 		}

@@ -212,7 +212,8 @@ func (c *crash) settle(state *run.State) {
 func (c *crash) resolve(state *run.State, i int) {
 	c.t.Helper()
 	it, st := &state.Plan.Items[i], state.Items[i]
-	if it.Class != run.Unsafe {
+	const repeats = 3 // how often the core starts such an action again by itself
+	if it.Class != run.Unsafe && st.Repeats < repeats {
 		c.t.Errorf("%s is %s and yet left to a person: %s", it.ID, it.Class, st.Reason)
 	}
 	happened := c.outside()[fmt.Sprintf("allclear/%s/%s/%d", state.Run, it.ID, st.Occurrence)] > 0

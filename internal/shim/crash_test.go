@@ -280,10 +280,28 @@ func TestReusedPIDIsNotTheShim(t *testing.T) {
 	}
 }
 
+// awaitEnd waits until nothing of an attempt is left: its result is stored a moment
+// before its process ends.
+func awaitEnd(t *testing.T, a *Attempt) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+		lock, err := a.takeLock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lock != nil {
+			lock.Close()
+			return
+		}
+	}
+	t.Fatal("the attempt's lock is never free")
+}
+
 func TestMalformedResultIsNoResult(t *testing.T) {
 	root := t.TempDir()
 	a := begin(t, root, number(1), job{Do: "nothing"}, Options{})
 	finish(t, a, Finished)
+	awaitEnd(t, a)
 	start := line(t, record{Started: &started{}})
 	for _, text := range []string{"\n", "{\n", "{}\n", line(t, record{Result: &Result{ID: number(2)}})} {
 		rewrite(t, a, start+text)

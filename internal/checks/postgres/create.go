@@ -172,7 +172,7 @@ func (p *backup) prune(ctx context.Context, host check.Host, newest sidecar) (in
 	}
 	removed := 0
 	for _, s := range all[min(p.Keep, len(all)):] {
-		if s.SHA256 == newest.SHA256 {
+		if s.Path == newest.Path {
 			continue
 		}
 		// The record first: an archive without one is not taken for complete.

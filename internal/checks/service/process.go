@@ -143,7 +143,9 @@ func (p *processes) instances(ctx context.Context, u *unit) ([]int, error) {
 	if len(u.Argv) == 0 && u.Match == nil {
 		return nil, nil
 	}
-	paths, err := p.host.Glob(ctx, "/proc/[0-9]*/cmdline")
+	// Only the names are listed: looking into the folder of a process that ends
+	// meanwhile is an error of the listing, but means nothing.
+	paths, err := p.host.Glob(ctx, "/proc/[0-9]*")
 	if err != nil {
 		return nil, fmt.Errorf("list the processes: %w", err)
 	}
@@ -152,7 +154,7 @@ func (p *processes) instances(ctx context.Context, u *unit) ([]int, error) {
 	}
 	found := map[int]check.Stat{}
 	for _, path := range paths {
-		line, err := p.host.ReadFile(ctx, path, maxProc)
+		line, err := p.host.ReadFile(ctx, path+"/cmdline", maxProc)
 		if missing(err) {
 			continue
 		}

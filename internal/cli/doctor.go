@@ -57,6 +57,9 @@ func (o *options) examine(ctx context.Context, s *site) error {
 		return err
 	}
 	for _, missing := range p.Missing() {
+		if strings.HasPrefix(missing, "roles.") {
+			continue // every role has its line below
+		}
 		uses := 0
 		for i := range p.Items {
 			for _, m := range p.Items[i].Missing {
@@ -65,7 +68,7 @@ func (o *options) examine(ctx context.Context, s *site) error {
 				}
 			}
 		}
-		report(false, fmt.Sprintf("%s is not set; %s need it", missing, plural(uses, "item")), fmt.Sprintf("environments: %s: %s: in allclear.yaml", s.environment, missing))
+		report(false, fmt.Sprintf("%s is not set; %s need it", missing, plural(uses, "item")), needed(s.environment, []string{missing})[0])
 	}
 	for _, role := range s.cfg.RoleNames() {
 		report(len(peopleWith(s, role)) > 0, fmt.Sprintf("role %s: %s", role, orText(strings.Join(peopleWith(s, role), ", "), "nobody")), "give the role to a person")

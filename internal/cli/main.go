@@ -84,7 +84,7 @@ the deployment does not proceed.`,
 // commands lists the verbs in the order of the help.
 func commands() []func(*options) *cobra.Command {
 	return []func(*options) *cobra.Command{
-		planCommand, checkCommand, runCommand, watchCommand, statusCommand, showCommand,
+		initCommand, planCommand, checkCommand, runCommand, watchCommand, statusCommand, showCommand,
 		attestCommand, signCommand, waiveCommand, naCommand, retryCommand, resolveCommand,
 		pauseCommand, resumeCommand, rollbackCommand, abortCommand, adoptCommand,
 		logCommand, reportCommand, verifyCommand, historyCommand,

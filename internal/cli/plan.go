@@ -54,7 +54,7 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 		return nil, nil, err
 	}
 	p, problems := plan.Bind(plan.Input{
-		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(),
+		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(), Unfilled: s.cfg.UnfilledRoles(),
 		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous)},
 		Facts: s.facts(ctx, release, previous, given),
 		Plan: run.Plan{
@@ -368,7 +368,10 @@ func writePlanFoot(b *strings.Builder, pl *run.Plan, file string) {
 	}
 	fmt.Fprintf(b, "Digest: %s\n", short(pl.Digest()))
 	if missing := pl.Missing(); len(missing) > 0 {
-		fmt.Fprintf(b, "Before it can run, set in allclear.yaml: %s\n", strings.Join(missing, ", "))
+		b.WriteString("Before it can run:\n")
+		for _, sentence := range needed(pl.Environment, missing) {
+			fmt.Fprintf(b, "  %s\n", sentence)
+		}
 		return
 	}
 	fmt.Fprintf(b, "Run it: allclear run %s --release %s --accept %s\n", pl.Environment, orText(pl.Release.Version, "VERSION"), short(pl.Digest()))

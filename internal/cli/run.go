@@ -91,7 +91,7 @@ func (o *options) startRun(ctx context.Context, s *site, f planFlags, accept str
 		return "", err
 	}
 	if missing := p.Missing(); len(missing) > 0 {
-		return "", fail(ExitUsage, fmt.Sprintf("set it for %s in allclear.yaml; allclear plan %s shows where it is used", s.environment, s.environment), "needs: %s", strings.Join(missing, ", "))
+		return "", fail(ExitUsage, strings.Join(needed(s.environment, missing), "; "), "needs: %s (allclear plan %s shows where)", strings.Join(missing, ", "), s.environment)
 	}
 	starter, err := o.person(s)
 	if err != nil {

@@ -245,6 +245,15 @@ func (c *Config) RoleNames() []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
+// UnfilledRoles lists the roles that nobody has, sorted.
+func (c *Config) UnfilledRoles() []string {
+	return slices.DeleteFunc(c.RoleNames(), func(role string) bool {
+		return len(c.Roles[role]) > 0 || slices.ContainsFunc(slices.Collect(maps.Values(c.People)), func(p Person) bool {
+			return slices.Contains(p.Roles, role)
+		})
+	})
+}
+
 // RolesOf lists a person's roles, sorted.
 func (c *Config) RolesOf(person string) []string {
 	set := map[string]bool{}

@@ -120,6 +120,7 @@ func (b *binder) people(out *run.Item, item *checklist.Item, own checklist.Setti
 			out.Person.Evidence = append(out.Person.Evidence, w.Value)
 		}
 	}
+	b.unfilled(out)
 	for _, role := range out.Person.Roles {
 		if len(b.Roles) > 0 && !slices.Contains(b.Roles, role) {
 			p := b.problem(item.Pos, 3, "nobody has the role %q", role)
@@ -128,6 +129,18 @@ func (b *binder) people(out *run.Item, item *checklist.Item, own checklist.Setti
 				p.Hint = fmt.Sprintf("did you mean %q?", near)
 			}
 		}
+	}
+}
+
+// unfilled notes that nobody could ever resolve the item.
+func (b *binder) unfilled(out *run.Item) {
+	for _, role := range out.Person.Roles {
+		if !slices.Contains(b.Unfilled, role) {
+			return
+		}
+	}
+	for _, role := range out.Person.Roles {
+		out.Missing = appendNew(out.Missing, "roles."+role)
 	}
 }
 

@@ -30,8 +30,9 @@ type Input struct {
 	// Facts are what when: may ask: env.*, release.*, changed.*, and what was given
 	// with --set. A missing one leaves the condition undecided.
 	Facts map[string]any
-	// Roles are those that the configuration knows.
-	Roles []string
+	// Roles are those that the configuration knows, Unfilled those among them that
+	// nobody has.
+	Roles, Unfilled []string
 	// Plan carries what is known about the run: project, environment, releases,
 	// digests and rules.
 	Plan run.Plan

@@ -1,0 +1,299 @@
+package recognise
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"allclear.dev/allclear/internal/checklist"
+)
+
+// Propose gives the blocks for what has none yet, in the order of the document.
+// An item that nothing is known about gets none: it stays with a person. roles
+// are those of the configuration; nil when there is none yet.
+func Propose(list *checklist.Checklist, repo Repository, roles []string) ([]Proposal, error) {
+	blocks, types, err := standardBlocks()
+	if err != nil {
+		return nil, fmt.Errorf("read the standard checklist: %w", err)
+	}
+	p := &proposer{
+		list: list, repo: repo, roles: roles, blocks: blocks, types: types, rules: rules(),
+		scopes: readScopes(list), used: map[string]bool{},
+	}
+	for item := range list.Items() {
+		if item.ExplicitID {
+			p.used[item.ID] = true
+		}
+	}
+	for _, phase := range list.Phases {
+		p.phase(phase)
+		for _, section := range phase.Sections {
+			p.section(phase, section)
+			for _, item := range section.Items {
+				if item.Block == nil && !item.Group {
+					p.item(section, item)
+				}
+			}
+		}
+	}
+	p.settle()
+	return p.out, nil
+}
+
+type proposer struct {
+	list   *checklist.Checklist
+	repo   Repository
+	roles  []string
+	blocks map[string]block
+	types  map[string]string
+	rules  []rule
+	scopes scopes
+	// used are the ids that the document has, or will have.
+	used map[string]bool
+	out  []Proposal
+	// raw are the proposals' blocks as they are so far.
+	raw []block
+}
+
+func (p *proposer) add(proposal Proposal, b block) {
+	p.out, p.raw = append(p.out, proposal), append(p.raw, b)
+}
+
+// item proposes a binding: a sign-off for a line with a role and a blank, the
+// item's own command, or what its words mean.
+func (p *proposer) item(section *checklist.Section, item *checklist.Item) {
+	proposal := Proposal{Owner: item, Item: item, Text: item.Text, Line: item.Pos.Line}
+	if role := p.signoff(section, item); role != "" {
+		proposal.Type, proposal.Because = "signoff", "a role and a line to sign on"
+		p.add(proposal, block{{"signoff", "signoff: {role: " + quoted(role) + "}"}})
+		return
+	}
+	if argv, changes, ok := ownCommand(item); ok {
+		proposal.Type, proposal.Because = "command", "the item carries its command"
+		text := "command: {run: " + list(argv)
+		if changes {
+			text += ", changes: true"
+		}
+		p.add(proposal, block{{"command", text + "}"}})
+		return
+	}
+	p.known(section, item, proposal)
+}
+
+// signoff gives the role that a line such as "Tech Lead: ____ Date: ____" asks to
+// sign, or "".
+func (p *proposer) signoff(section *checklist.Section, item *checklist.Item) string {
+	if p.scopes.sections[section] != signing || len(item.Blanks) == 0 {
+		return ""
+	}
+	role := item.Blanks[0].Label
+	if role == "" || len(role) > 40 || strings.EqualFold(role, "date") {
+		return ""
+	}
+	if p.roles == nil {
+		return role
+	}
+	for _, known := range p.roles {
+		if strings.EqualFold(known, role) {
+			return known
+		}
+	}
+	return ""
+}
+
+// known looks the item's words up in the rules of its scope, and then in those
+// of the neighbouring one.
+func (p *proposer) known(section *checklist.Section, item *checklist.Item, proposal Proposal) {
+	text := strings.ToLower(item.Text)
+	for _, may := range []func(*checklist.Section, string) bool{p.inScope, p.nearScope} {
+		for _, r := range p.rules {
+			if !may(section, r.id) {
+				continue
+			}
+			words, ok := r.meets(text)
+			if !ok {
+				continue
+			}
+			proposal.means, proposal.Type = r.id, p.types[r.id]
+			proposal.Because = "it says “" + strings.Join(words, " … ") + "”"
+			b := p.adapt(section, slices.Clone(p.blocks[r.id]), &proposal)
+			p.add(proposal, b)
+			return
+		}
+	}
+}
+
+// inScope tells whether a standard item may be meant in a section. Without a
+// known scope everything but going back and the special cases may.
+func (p *proposer) inScope(section *checklist.Section, id string) bool {
+	s := p.scopes.sections[section]
+	watched := strings.HasPrefix(id, "post.m15.") || strings.HasPrefix(id, "post.h")
+	switch {
+	case s == anywhere:
+		return strings.HasPrefix(id, string(before)) || strings.HasPrefix(id, string(during)) || strings.HasPrefix(id, string(after)) && !watched
+	case s == after:
+		return strings.HasPrefix(id, string(after)) && watched == (windowOf(section.Title) != "")
+	}
+	return strings.HasPrefix(id, string(s))
+}
+
+// nearScope lets in what is verified after a deployment: it is often written
+// below a heading of its own.
+func (p *proposer) nearScope(section *checklist.Section, id string) bool {
+	return p.scopes.sections[section] == after && windowOf(section.Title) == "" &&
+		(strings.HasPrefix(id, "deploy.verify.") || strings.HasPrefix(id, "deploy.smoke."))
+}
+
+// adapt fits a standard block into the document: its id, its window, its gate,
+// its role, and the repository's own command.
+func (p *proposer) adapt(section *checklist.Section, b block, proposal *Proposal) block {
+	b = b.with("id", "id: "+p.freeID(proposal.means))
+	if own := p.repo.Commands[proposal.means]; own != "" {
+		b = p.replaceType(b, proposal.Type, own)
+		proposal.Type = "command"
+		proposal.Because += ", and " + p.repo.Why[proposal.means] + " has the command"
+	}
+	if role := b.value("by"); role != "" && p.roles != nil && !slices.Contains(p.roles, role) {
+		b = b.with("by", "")
+	}
+	if gate := b.value("gate"); gate != "" {
+		b = b.with("gate", p.gate(map[string]scope{"pre-deployment": before, "deployment": during, "post-deployment": after}[gate]))
+	}
+	b = withLimit(b, proposal)
+	if window := windowOf(section.Title); window != "" && b.value("watch") != "" {
+		b = b.with("watch", `watch: {for: `+quoted(window)+`, every: "${env.windows.every}"}`)
+	}
+	return b
+}
+
+var (
+	seconds = regexp.MustCompile(`(?i)(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?)\b`)
+	percent = regexp.MustCompile(`(\d{1,3})\s*%`)
+)
+
+// withLimit puts the limit that an item's text names into its block.
+func withLimit(b block, proposal *Proposal) block {
+	for _, e := range b {
+		limit := e.text
+		if m := seconds.FindStringSubmatch(proposal.Text); m != nil {
+			unit := "s"
+			if strings.HasPrefix(strings.ToLower(m[2]), "m") {
+				unit = "ms"
+			}
+			limit = strings.Replace(limit, "max_latency: 2s", "max_latency: "+m[1]+unit, 1)
+		}
+		if m := percent.FindStringSubmatch(proposal.Text); m != nil && e.key == "report.coverage" {
+			limit = strings.Replace(limit, "min: 80", "min: "+m[1], 1)
+		}
+		if limit != e.text {
+			b = b.with(e.key, limit)
+			proposal.Because += ", with its limit"
+		}
+	}
+	return b
+}
+
+// replaceType puts another type in the place of a block's.
+func (p *proposer) replaceType(b block, name, text string) block {
+	out := slices.Clone(b)
+	for i, e := range out {
+		if e.key == name {
+			out[i] = entry{"command", text}
+			return out
+		}
+	}
+	return b.with("by", "").with("evidence", "").with("command", text)
+}
+
+func (p *proposer) gate(s scope) string {
+	if id := p.scopes.phase(p.list, s); id != "" {
+		return "gate: " + id
+	}
+	return ""
+}
+
+// freeID gives an id that the document does not have yet.
+func (p *proposer) freeID(id string) string {
+	free := id
+	for n := 2; p.used[free]; n++ {
+		free = id + "-" + strconv.Itoa(n)
+	}
+	p.used[free] = true
+	return free
+}
+
+// settle drops what refers to items that the document does not have, and writes
+// the blocks out.
+func (p *proposer) settle() {
+	ids := map[string]bool{}
+	maps.Copy(ids, p.used)
+	for item := range p.list.Items() {
+		ids[item.ID] = true
+	}
+	var out []Proposal
+	for i, b := range p.raw {
+		proposal := p.out[i]
+		if needs := b.value("needs"); needs != "" {
+			b = b.with("needs", present("needs: ", needs, ids))
+		}
+		if proposal.Type == "run.items" && !p.resolvable(b, ids) {
+			continue
+		}
+		proposal.YAML = b.String()
+		if proposal.Item != nil {
+			proposal.YAML = "# proposed because " + proposal.Because + "\n" + proposal.YAML
+		}
+		out = append(out, proposal)
+	}
+	p.out = out
+}
+
+var idList = regexp.MustCompile(`items: (\[[^\]]*\])`)
+
+// resolvable tells whether a roll-up names items that there are.
+func (p *proposer) resolvable(b block, ids map[string]bool) bool {
+	m := idList.FindStringSubmatch(b.value("run.items"))
+	return m != nil && strings.Count(present("", m[1], ids), ",") == strings.Count(m[1], ",") && present("", m[1], ids) != ""
+}
+
+// present keeps the ids and patterns of a YAML list that something answers to.
+func present(key, value string, ids map[string]bool) string {
+	var keep []string
+	for _, name := range strings.Split(strings.Trim(value, "[]"), ",") {
+		name = strings.TrimSpace(name)
+		for id := range ids {
+			if ok, err := doublestar.Match(strings.ReplaceAll(strings.Trim(name, `"`), ".", "/"), strings.ReplaceAll(id, ".", "/")); err == nil && ok {
+				keep = append(keep, name)
+				break
+			}
+		}
+	}
+	if len(keep) == 0 {
+		return ""
+	}
+	return key + "[" + strings.Join(keep, ", ") + "]"
+}
+
+// quoted writes a text as a YAML scalar.
+func quoted(text string) string {
+	if plainScalar.MatchString(text) {
+		return text
+	}
+	return strconv.Quote(text)
+}
+
+var plainScalar = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9 /._-]*$`)
+
+// list writes texts as a YAML list on one line.
+func list(words []string) string {
+	var out []string
+	for _, w := range words {
+		out = append(out, strconv.Quote(w))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}

@@ -47,6 +47,9 @@ read it like a colleague's change.
 			if err := in.propose(cmd.Context()); err != nil {
 				return err
 			}
+			if err := in.cautions.Write(o.Err); err != nil {
+				return err
+			}
 			in.report(o)
 			if dryRun || !in.changes() {
 				return nil
@@ -74,6 +77,7 @@ type initial struct {
 	list                 *checklist.Checklist
 	repo                 recognise.Repository
 	proposals            []recognise.Proposal
+	cautions             diag.Problems
 }
 
 // findChecklist settles which file is meant, and reads what is there.
@@ -143,7 +147,7 @@ func (in *initial) propose(ctx context.Context) error {
 	if problems.HasErrors() {
 		return problems.Sorted()
 	}
-	in.list = list
+	in.list, in.cautions = list, cautions(list, problems)
 	if in.cfg == nil {
 		in.newConfig = recognise.Configuration(in.project(ctx), list, in.repo, whoAmI(ctx))
 		cfg, problems := config.Parse("allclear.yaml", in.newConfig)

@@ -66,6 +66,7 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	if p == nil {
 		return nil, nil, problems
 	}
+	s.cautions = append(s.cautions, problems...)
 	return p, given, nil
 }
 
@@ -170,6 +171,9 @@ what going back would mean. It changes nothing.
 			}
 			p, _, err := s.bind(cmd.Context(), f)
 			if err != nil {
+				return err
+			}
+			if err := s.cautions.Write(o.Err); err != nil {
 				return err
 			}
 			if o.json {
@@ -357,7 +361,7 @@ func writePlanFoot(b *strings.Builder, pl *run.Plan, file string) {
 		}
 	}
 	slices.Sort(people)
-	fmt.Fprintf(b, "\n%d items from %s: ~ action, ? check, o watch, ! attestation, # sign-off\n", len(pl.Items), filepath.ToSlash(file))
+	fmt.Fprintf(b, "\n%s from %s: ~ action, ? check, o watch, ! attestation, # sign-off\n", plural(len(pl.Items), "item"), filepath.ToSlash(file))
 	fmt.Fprintf(b, "Changes %s: %s", pl.Environment, plural(actions, "action"))
 	if irreversible > 0 {
 		fmt.Fprintf(b, ", %d without a way back", irreversible)

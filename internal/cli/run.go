@@ -90,6 +90,9 @@ func (o *options) startRun(ctx context.Context, s *site, f planFlags, accept str
 	if err != nil {
 		return "", err
 	}
+	if err := s.cautions.Write(o.Err); err != nil {
+		return "", err
+	}
 	if missing := p.Missing(); len(missing) > 0 {
 		return "", fail(ExitUsage, strings.Join(needed(s.environment, missing), "; "), "needs: %s (allclear plan %s shows where)", strings.Join(missing, ", "), s.environment)
 	}

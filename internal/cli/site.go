@@ -39,6 +39,8 @@ type site struct {
 	policyText []byte
 	list       *checklist.Checklist
 	listText   []byte
+	// cautions are shown before a plan and before a run.
+	cautions diag.Problems
 }
 
 // findConfig looks for allclear.yaml from the working directory up to the root of
@@ -149,7 +151,7 @@ func (s *site) readChecklist() error {
 	if problems.HasErrors() {
 		return problems.Sorted()
 	}
-	s.list, s.listText = list, text
+	s.list, s.listText, s.cautions = list, text, cautions(list, problems)
 	return nil
 }
 

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"allclear.dev/allclear/internal/catalog"
+	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/config"
 	"allclear.dev/allclear/internal/journal"
 	"allclear.dev/allclear/internal/plan"
@@ -117,8 +120,12 @@ func parseFacts(set []string) (map[string]string, error) {
 // what adopt recorded.
 func (s *site) live(ctx context.Context) (run.Release, error) {
 	log, err := s.openEnvironment(ctx, s.environment)
-	if err != nil {
+	var none *check.NotSupplied
+	if errors.As(err, &none) || errors.Is(err, fs.ErrNotExist) {
 		return run.Release{}, nil // nothing has been recorded yet
+	}
+	if err != nil {
+		return run.Release{}, openFailure(err)
 	}
 	defer log.Close()
 	runs, err := log.Runs(ctx, journal.Page{Limit: 100})

@@ -55,6 +55,12 @@ func TestOlderDatabaseIsFound(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "journal.db")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := sqlite.OpenReadOnly(t.Context(), dir); !errors.As(err, &truncated) || truncated.Stored != 0 || truncated.Anchored != 20 {
+		t.Errorf("open without a database to read: %v", err)
+	}
+	if _, err := sqlite.OpenReadOnly(t.Context(), t.TempDir()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("open to read where there never was a journal: %v", err)
+	}
 	if _, err := sqlite.Open(t.Context(), dir, noBallast); !errors.As(err, &truncated) || truncated.Stored != 0 || truncated.Anchored != 20 {
 		t.Errorf("open without a database: %v", err)
 	}

@@ -6,7 +6,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -47,6 +50,9 @@ func OpenDamaged(ctx context.Context, dir string) (*View, error) { return openVi
 
 // openView opens the pool and looks at the format.
 func openView(ctx context.Context, dir string) (*View, error) {
+	if err := present(dir); err != nil {
+		return nil, err
+	}
 	db, err := openDatabase(dir, true)
 	if err != nil {
 		return nil, err
@@ -55,6 +61,23 @@ func openView(ctx context.Context, dir string) (*View, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &View{db: db, dir: dir}, nil
+}
+
+// present tells a journal that was taken away from one that never was: the error
+// is fs.ErrNotExist only when no anchor speaks of events.
+func present(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, databaseName))
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	found, anchorErr := findAnchors(dir)
+	if anchorErr != nil {
+		return anchorErr
+	}
+	if len(found) > 0 && found[0].size > 0 {
+		return &journal.TruncatedError{Anchored: found[0].size}
+	}
+	return err
 }
 
 // Close closes the pool.

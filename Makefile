@@ -33,6 +33,9 @@ generate: ## regenerate the pages of the types and their schema
 bench: ## print our figures beside the peer or the limit
 	@scripts/bench
 
+demo: packages ## deploy a real application, see it go bad, roll it back
+	@$(GO) run ./examples/demo
+
 fuzz: ## run each fuzz target for half a minute
 	@scripts/fuzz 30s
 

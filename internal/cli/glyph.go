@@ -2,10 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
-	"time"
-
-	"github.com/rivo/uniseg"
 
 	"allclear.dev/allclear/internal/run"
 )
@@ -52,21 +48,41 @@ func markOf(s run.Status) mark {
 	return mark{"·", " .", grey, "pending"}
 }
 
+// markOfRun gives the mark of a whole run.
+func markOfRun(s run.RunStatus) mark {
+	switch s {
+	case run.RunDone:
+		return markOf(run.Pass)
+	case run.RunHeld, run.RunAborted:
+		return markOf(run.Fail)
+	case run.RunInDoubt:
+		return markOf(run.InDoubt)
+	case run.RunWaiting, run.RunPaused:
+		return markOf(run.Waiting)
+	case run.RunRolledBack:
+		return markOf(run.Undone)
+	}
+	return markOf(run.Running)
+}
+
 // waivedMark stands for an item that was waived, whatever its verdict.
 func waivedMark() mark { return mark{"⊘", "WV", magenta, "waived"} }
 
-// paper is where text is drawn: its width and what it can show.
+// paper is where text is drawn: its size in cells and what it can show. A height
+// of 0 is unlimited.
 type paper struct {
-	width        int
-	ascii, color bool
+	width, height int
+	ascii, color  bool
 }
 
-func (p paper) mark(m mark) string {
-	text := m.glyph
+func (p paper) mark(m mark) string { return p.paint(p.symbol(m), m.color) }
+
+// symbol is a mark without its colour.
+func (p paper) symbol(m mark) string {
 	if p.ascii {
-		text = m.ascii
+		return m.ascii
 	}
-	return p.paint(text, m.color)
+	return m.glyph
 }
 
 func (p paper) paint(text string, color int) string {
@@ -74,68 +90,4 @@ func (p paper) paint(text string, color int) string {
 		return text
 	}
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", color, text)
-}
-
-// fit cuts text to a number of terminal cells and fills it up with spaces.
-func (p paper) fit(text string, cells int) string {
-	text = p.plain(text)
-	width := uniseg.StringWidth(text)
-	if width <= cells {
-		return text + strings.Repeat(" ", cells-width)
-	}
-	return p.cut(text, cells)
-}
-
-// cut shortens text to at most cells terminal cells.
-func (p paper) cut(text string, cells int) string {
-	text = p.plain(text)
-	if uniseg.StringWidth(text) <= cells {
-		return text
-	}
-	end := "…"
-	if p.ascii {
-		end = "~"
-	}
-	var b strings.Builder
-	used, rest, state := 0, text, -1
-	for len(rest) > 0 {
-		var cluster string
-		var width int
-		cluster, rest, width, state = uniseg.FirstGraphemeClusterInString(rest, state)
-		if used+width > cells-1 {
-			break
-		}
-		b.WriteString(cluster)
-		used += width
-	}
-	return b.String() + end + strings.Repeat(" ", max(cells-1-used, 0))
-}
-
-// plain makes a text safe to draw: no control characters, one line.
-func (p paper) plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case r < 0x20 || r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
-			return -1
-		case p.ascii && r > 0x7f:
-			return '?'
-		}
-		return r
-	}, text)
-}
-
-// took writes a duration the short way: 4s, 1m02s, 2h03m.
-func took(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch {
-	case d < 0:
-		return ""
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	}
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }

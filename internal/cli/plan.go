@@ -264,7 +264,7 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 	if from == "" {
 		from = "(nothing recorded)"
 	}
-	fmt.Fprintf(&b, "Plan for %s %s -> %s on %s\n", pl.Project, from, orText(pl.Release.Version, "(no --release)"), pl.Environment)
+	fmt.Fprintln(&b, strings.Join(p.wrap(fmt.Sprintf("Plan for %s %s -> %s on %s", pl.Project, from, orText(pl.Release.Version, "(no --release)"), pl.Environment), "  "), "\n"))
 	for _, ph := range pl.Phases {
 		var rows []*run.Item
 		for i := range pl.Items {
@@ -275,7 +275,7 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 		if len(rows) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n%s\n", p.plain(orText(ph.Title, ph.ID)+"  "+phaseWord(ph)+"  "+kinds(rows)))
+		fmt.Fprintf(&b, "\n%s\n", strings.Join(p.wrap(orText(ph.Title, ph.ID)+"  "+phaseWord(ph)+"  "+kinds(rows), "  "), "\n"))
 		section := ""
 		for _, it := range rows {
 			if it.Section != section {
@@ -285,7 +285,7 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 			writePlanItem(&b, p, it)
 		}
 	}
-	writePlanFoot(&b, pl, file)
+	writePlanFoot(&b, p, pl, file)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -339,11 +339,42 @@ func writePlanItem(b *strings.Builder, p paper, it *run.Item) {
 	case it.Undo != "":
 		right = it.Type + "  undo: " + it.Undo
 	}
-	wide := max(p.width*6/10, 30)
-	fmt.Fprintf(b, "    %s %s %s\n", sign, p.fit(it.Text, wide-6), p.cut(right, max(p.width-wide-2, 12)))
+	writeColumns(b, p, "    "+sign+" ", it.Text, right)
 }
 
-func writePlanFoot(b *strings.Builder, pl *run.Plan, file string) {
+// writeColumns writes a text and what stands right of it, each wrapped in its own
+// column so that nothing is cut; on a narrow paper one below the other.
+func writeColumns(b *strings.Builder, p paper, lead, text, right string) {
+	if p.width < narrow {
+		for _, line := range append(p.wrap(lead+text, "      "), p.wrap("        "+right, "          ")...) {
+			fmt.Fprintln(b, line)
+		}
+		return
+	}
+	wide := (p.width-len(lead))*6/10 - 1
+	column := func(text string, width int) []string {
+		p := p
+		p.width = width
+		return p.wrap(text, "")
+	}
+	texts, rights := column(text, wide), column(right, p.width-len(lead)-wide-2)
+	for n := range max(len(texts), len(rights)) {
+		left, beside := "", ""
+		if n < len(texts) {
+			left = texts[n]
+		}
+		if n < len(rights) {
+			beside = rights[n]
+		}
+		fmt.Fprintln(b, strings.TrimRight(lead+p.fit(left, wide)+"  "+beside, " "))
+		lead = strings.Repeat(" ", len(lead))
+	}
+}
+
+func writePlanFoot(b *strings.Builder, p paper, pl *run.Plan, file string) {
+	say := func(format string, args ...any) {
+		fmt.Fprintln(b, strings.Join(p.wrap(fmt.Sprintf(format, args...), "  "), "\n"))
+	}
 	actions, irreversible := 0, 0
 	roles := map[string]bool{}
 	var people []string
@@ -368,20 +399,22 @@ func writePlanFoot(b *strings.Builder, pl *run.Plan, file string) {
 		}
 	}
 	slices.Sort(people)
-	fmt.Fprintf(b, "\n%s from %s: ~ action, ? check, o watch, ! attestation, # sign-off\n", plural(len(pl.Items), "item"), filepath.ToSlash(file))
-	fmt.Fprintf(b, "Changes %s: %s", pl.Environment, plural(actions, "action"))
+	fmt.Fprintln(b)
+	say("%s from %s: ~ action, ? check, o watch, ! attestation, # sign-off", plural(len(pl.Items), "item"), filepath.ToSlash(file))
+	changed := plural(actions, "action")
 	if irreversible > 0 {
-		fmt.Fprintf(b, ", %d without a way back", irreversible)
+		changed += fmt.Sprintf(", %d without a way back", irreversible)
 	}
-	fmt.Fprintf(b, "\nGoing back: %s\n", goingBack(pl))
+	say("Changes %s: %s", pl.Environment, changed)
+	say("Going back: %s", goingBack(pl))
 	if len(people) > 0 {
-		fmt.Fprintf(b, "People needed: %s\n", strings.Join(people, ", "))
+		say("People needed: %s", strings.Join(people, ", "))
 	}
-	fmt.Fprintf(b, "Digest: %s\n", short(pl.Digest()))
+	say("Digest: %s", short(pl.Digest()))
 	if missing := pl.Missing(); len(missing) > 0 {
 		b.WriteString("Before it can run:\n")
 		for _, sentence := range needed(pl.Environment, missing) {
-			fmt.Fprintf(b, "  %s\n", sentence)
+			fmt.Fprintln(b, strings.Join(p.wrap("  "+sentence, "    "), "\n"))
 		}
 		return
 	}

@@ -40,49 +40,125 @@ func count(s *run.State, gate string) tally {
 	return t
 }
 
-// screen draws a run for a terminal of the paper's width. What stops the run,
-// whose turn it is and what comes next stands in the second line.
+// detail is how much of a run is drawn; less where the terminal is small.
+type detail int
+
+// The details. What stops the run, the failures, what is going on and who comes
+// next are drawn in each of them.
+const (
+	brief  detail = iota // the open gate's line only
+	folded               // all gates; of the open one what is not pending
+	full                 // and what comes next in each section that has begun
+)
+
+// narrow is the width in cells below which only the essentials are drawn: a phone.
+const narrow = 60
+
+// screen draws a run. What stops it, whose turn it is and what comes next stand
+// on top. On a paper with a height, the drawing is never higher than that.
 func screen(s *run.State, p paper, now time.Time) []string {
-	lines := []string{p.cut(headline(s, now), p.width)}
-	lines = append(lines, p.wrap(statusWord(s)+"  "+s.Advise().String(), adviceLines)...)
-	lines = append(lines, p.bar(s))
-	for k, ph := range s.Plan.Phases {
-		if ph.Rollback && !s.Rollback {
-			continue
+	head := p.head(s, now)
+	d := full
+	if p.width < narrow {
+		d = brief
+	}
+	for ; ; d-- {
+		lines := append(slices.Clone(head), p.body(s, d, now)...)
+		if p.height <= 0 || len(lines) < p.height {
+			return lines
 		}
-		lines = append(lines, p.gateLine(s, k, now))
-		if k == s.Open && !s.Passed[k] {
-			lines = append(lines, p.openGate(s, ph, now)...)
+		if d == brief {
+			const last = 2 // the line that says what is missing, and the cursor's
+			keep := max(p.height-last, 1)
+			rest := fmt.Sprintf("+%d lines: allclear status %s", len(lines)-keep, s.Plan.Environment)
+			return append(lines[:keep], p.cut(rest, p.width))
 		}
 	}
-	return append(lines, p.foot(s)...)
 }
 
-// adviceLines bounds how many lines the advice may take.
-const adviceLines = 6
+// head answers: what is it, what stops us, whose turn is it, what comes next.
+func (p paper) head(s *run.State, now time.Time) []string {
+	lines := p.wrap(headline(s, now), "  ")
+	a := s.Advise()
+	m := markOfRun(s.Status())
+	state := p.symbol(m) + " " + statusWord(s)
+	stops := p.wrap(state+"  "+a.Stops, "  ")
+	stops[0] = strings.Replace(stops[0], state, p.paint(state, m.color), 1)
+	lines = append(lines, stops...)
+	if a.Turn == "" {
+		if person := nextPerson(s); person != "" {
+			a.Turn = "later " + person
+		}
+	}
+	for _, part := range []struct{ label, text string }{{"Turn", a.Turn}, {"Next", a.Next}} {
+		if part.text != "" {
+			lines = append(lines, p.wrap("  "+part.label+"  "+part.text, "        ")...)
+		}
+	}
+	return append(lines, p.bar(s))
+}
 
-// wrap breaks text between words into at most most lines.
-func (p paper) wrap(text string, most int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(p.plain(text)) {
-		if line != "" && uniseg.StringWidth(line)+1+uniseg.StringWidth(word) > p.width {
-			lines = append(lines, line)
-			line = "  " + word
+// nextPerson tells who will be needed first of all, while nobody is needed now.
+func nextPerson(s *run.State) string {
+	if s.Closed || s.Closing || s.Aborting {
+		return ""
+	}
+	for i := range s.Plan.Items {
+		it := &s.Plan.Items[i]
+		person := it.Kind == run.Attest || it.Kind == run.Signoff
+		if person && s.Items[i].Status == run.Pending && it.Applies != run.NotApplicable && s.Plan.InRollback(it) == s.Rollback {
+			verb := map[run.Kind]string{run.Attest: "attest", run.Signoff: "sign"}[it.Kind]
+			return fmt.Sprintf("%s to %s %s", who(it), verb, it.ID)
+		}
+	}
+	return ""
+}
+
+// body draws the failures, the gates and, unfolded, the open gate.
+func (p paper) body(s *run.State, d detail, now time.Time) []string {
+	lines := p.problems(s, d)
+	for k, ph := range s.Plan.Phases {
+		open := k == s.Open && !s.Passed[k]
+		if ph.Rollback && !s.Rollback || d == brief && !open || count(s, ph.ID).all == 0 {
 			continue
 		}
-		if line != "" {
-			line += " "
+		lines = append(lines, p.gateLine(s, k))
+		if open {
+			lines = append(lines, p.openGate(s, ph, d, now)...)
 		}
-		line += word
 	}
-	lines = append(lines, line)
-	if len(lines) > most {
-		lines[most-1] = strings.Join(lines[most-1:], " ")
-		lines = lines[:most]
+	return append(lines, p.foot(s, d)...)
+}
+
+// problems shows each item that a person must decide about: what the checklist
+// says and where, and why it is not green. The first one's reason stands in the
+// head already.
+func (p paper) problems(s *run.State, d detail) []string {
+	var lines []string
+	most := 8
+	if d == brief {
+		most = 1
 	}
-	for i := range lines {
-		lines[i] = strings.TrimRight(p.cut(lines[i], p.width), " ")
+	bad := append(s.InDoubt(), s.Blocking()...)
+	for n, i := range bad {
+		if n == most {
+			lines = append(lines, p.cut(fmt.Sprintf("  and %d more: allclear show %s ITEM", len(bad)-most, s.Plan.Environment), p.width))
+			break
+		}
+		it, st := &s.Plan.Items[i], s.Items[i]
+		m := markOf(st.Status)
+		place := fmt.Sprintf("line %d", it.Line)
+		text := p.fit(it.Text, max(p.width-uniseg.StringWidth(p.symbol(m))-2-len(place), 8))
+		lines = append(lines, p.mark(m)+" "+text+" "+place)
+		if n == 0 {
+			continue
+		}
+		reason := st.Reason
+		if it.UndoFailed(st) {
+			reason = "could not be taken back: " + st.UndoReason
+		}
+		wrapped := p.wrap("   "+it.ID+" "+m.word+": "+reason, "     ")
+		lines = append(lines, wrapped[:min(len(wrapped), 3)]...)
 	}
 	return lines
 }
@@ -118,7 +194,11 @@ func (p paper) bar(s *run.State) string {
 		all += t.all
 		done += t.all - t.left - t.bad
 	}
-	width := max(p.width-14, 10)
+	tail := fmt.Sprintf(" %d/%d", done, all)
+	if all > 0 {
+		tail += fmt.Sprintf(" %d%%", done*100/all)
+	}
+	width := max(p.width-len(tail)-1, 10)
 	full := 0
 	if all > 0 {
 		full = done * width / all
@@ -127,167 +207,5 @@ func (p paper) bar(s *run.State) string {
 	if p.ascii {
 		on, off = "#", "."
 	}
-	return strings.Repeat(on, full) + strings.Repeat(off, width-full) + fmt.Sprintf(" %d/%d", done, all)
-}
-
-func (p paper) gateLine(s *run.State, k int, now time.Time) string {
-	ph, t := s.Plan.Phases[k], count(s, s.Plan.Phases[k].ID)
-	m, word := mark{"·", " .", grey, ""}, ""
-	switch {
-	case s.Passed[k]:
-		m, word = markOf(run.Pass), "passed"
-	case t.bad > 0 && k == s.Open:
-		m, word = markOf(run.Fail), "closed"
-	case k == s.Open:
-		m, word = markOf(run.Running), "open"
-	}
-	counts := fmt.Sprintf("%3d ok", t.green)
-	for _, part := range []struct {
-		n    int
-		word string
-	}{{t.bad, "bad"}, {t.na, "n/a"}, {t.waived, "waived"}, {t.left, "left"}} {
-		if part.n > 0 {
-			counts += fmt.Sprintf("  %d %s", part.n, part.word)
-		}
-	}
-	title := ph.Title
-	if title == "" {
-		title = ph.ID
-	}
-	wide := min(max(p.width-44, 12), 40)
-	return fmt.Sprintf("%s %s %s  %s", p.mark(m), p.fit(title, wide), p.fit(counts, min(28, max(p.width-wide-12, 8))), word)
-}
-
-// openGate unfolds the open gate: finished sections on one line, and of the
-// others what is bad, under way or next.
-func (p paper) openGate(s *run.State, ph run.Phase, now time.Time) []string {
-	var lines []string
-	var section string
-	var rows []int
-	flush := func() {
-		lines = append(lines, p.section(s, section, rows, now)...)
-		rows = nil
-	}
-	for i := range s.Plan.Items {
-		it := &s.Plan.Items[i]
-		if it.Gate != ph.ID || it.Kind == run.Group {
-			continue
-		}
-		if it.Section != section {
-			flush()
-			section = it.Section
-		}
-		rows = append(rows, i)
-	}
-	flush()
-	return lines
-}
-
-// nextShown is how many items that have not begun are shown of a section.
-const nextShown = 2
-
-func (p paper) section(s *run.State, id string, rows []int, now time.Time) []string {
-	if len(rows) == 0 {
-		return nil
-	}
-	settled, pending := 0, 0
-	var shown []string
-	for _, i := range rows {
-		st := s.Items[i]
-		switch {
-		case s.Green(i):
-			settled++
-			continue
-		case st.Status == run.Pending:
-			if pending++; pending > nextShown {
-				continue
-			}
-		}
-		shown = append(shown, p.row(s, i, now)...)
-	}
-	m := markOf(run.Pending)
-	if settled == len(rows) {
-		m = markOf(run.Pass)
-	} else if settled > 0 || len(shown) > pending {
-		m = markOf(run.Running)
-	}
-	if s.Plan.Items[rows[0]].Phase == id {
-		return shown // directly below the phase, whose line says it all
-	}
-	head := fmt.Sprintf("  %s %s %d/%d", p.mark(m), strings.TrimRight(p.cut(lastPart(id), max(p.width-16, 8)), " "), settled, len(rows))
-	if settled == len(rows) {
-		return []string{head}
-	}
-	return append([]string{head}, shown...)
-}
-
-func lastPart(id string) string {
-	if i := strings.LastIndexByte(id, '.'); i >= 0 {
-		return id[i+1:]
-	}
-	return id
-}
-
-// row draws one item, and below it why it is not green.
-func (p paper) row(s *run.State, i int, now time.Time) []string {
-	it, st := &s.Plan.Items[i], s.Items[i]
-	m := markOf(st.Status)
-	if s.Waived(i) {
-		m = waivedMark()
-	}
-	right := m.word
-	switch st.Status {
-	case run.Running:
-		right = took(now.Sub(st.StartedAt))
-	case run.Watching:
-		right = fmt.Sprintf("%s of %s", took(now.Sub(st.StartedAt)), took(it.Watch.For))
-	case run.Waiting:
-		right = "needs " + who(it)
-	}
-	right = p.cut(right, max(p.width/3, 10))
-	lines := []string{fmt.Sprintf("    %s %s %s", p.mark(m), p.fit(it.Text, max(p.width-9-len([]rune(right)), 8)), right)}
-	if st.Status.Settled() && !s.Green(i) {
-		lines = append(lines, "        "+p.cut(st.Reason, max(p.width-8, 8)), "        "+p.cut(fmt.Sprintf("%s  line %d", it.ID, it.Line), max(p.width-8, 8)))
-	}
-	return lines
-}
-
-func who(it *run.Item) string {
-	if it.Person == nil || len(it.Person.Roles) == 0 {
-		return "anyone listed"
-	}
-	return strings.Join(it.Person.Roles, " or ")
-}
-
-// foot tells what is held and what going back would mean.
-func (p paper) foot(s *run.State) []string {
-	var held []string
-	for resource := range s.Held {
-		held = append(held, resource)
-	}
-	slices.Sort(held)
-	var lines []string
-	if len(held) > 0 {
-		lines = append(lines, p.cut("held: "+strings.Join(held, ", "), p.width))
-	}
-	return lines
-}
-
-// speak tells a run in sentences, for a screen reader.
-func speak(s *run.State) []string {
-	lines := []string{fmt.Sprintf("%s %s to %s, run %s, is %s.", s.Plan.Project, s.Plan.Release.Version, s.Plan.Environment, s.Run, s.Status())}
-	for k, ph := range s.Plan.Phases {
-		if k != s.Open || s.Passed[k] {
-			continue
-		}
-		t := count(s, ph.ID)
-		lines = append(lines, fmt.Sprintf("Gate %d of %d, %s: %d settled well, %d not, %d left.", k+1, len(s.Plan.Phases), ph.Title, t.green+t.na+t.waived, t.bad, t.left))
-	}
-	a := s.Advise()
-	for _, part := range []string{a.Stops, a.Turn, a.Next} {
-		if part != "" {
-			lines = append(lines, strings.ToUpper(part[:1])+part[1:]+".")
-		}
-	}
-	return lines
+	return strings.Repeat(on, full) + strings.Repeat(off, width-full) + tail
 }

@@ -38,37 +38,57 @@ func (d *demo) cli(ctx context.Context, who string, args ...string) (string, err
 
 // deploy plans and runs a release, with everybody stating and signing what is theirs, until the run stands as wanted.
 func (d *demo) deploy(ctx context.Context, version, want string) error {
-	revision, err := d.revision(ctx, version)
+	items, err := d.begin(ctx, version)
 	if err != nil {
 		return err
+	}
+	return d.accompany(ctx, items, want)
+}
+
+// begin plans a release and starts its run.
+func (d *demo) begin(ctx context.Context, version string) (map[string]planItem, error) {
+	revision, err := d.revision(ctx, version)
+	if err != nil {
+		return nil, err
 	}
 	flags := []string{"--release", version, "--revision", revision, "--set", "migration.estimate=5"}
 	text, err := d.cli(ctx, "dan", append([]string{"plan", "demo", "--json"}, flags...)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var plan struct{ Items []planItem }
-	if err := json.Unmarshal([]byte(text), &plan); err != nil {
-		return fmt.Errorf("read the plan: %w", err)
+	if err := os.WriteFile(d.plan(version), []byte(text), 0o644); err != nil {
+		return nil, fmt.Errorf("keep the plan: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(d.output, "plan-"+version+".json"), []byte(text), 0o644); err != nil {
-		return fmt.Errorf("keep the plan: %w", err)
+	items, err := planItems(text)
+	if err != nil {
+		return nil, err
 	}
-	d.say("deploy %s: %d items", version, len(plan.Items))
+	d.say("deploy %s: %d items", version, len(items))
 	id, err := d.cli(ctx, "dan", append([]string{"run", "demo", "--detach"}, flags...)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.runs[version] = strings.TrimSpace(id)
-	return d.accompany(ctx, plan.Items, want)
+	return items, nil
+}
+
+func (d *demo) plan(version string) string { return filepath.Join(d.output, "plan-"+version+".json") }
+
+// planItems reads the items of a plan by their ids.
+func planItems(text string) (map[string]planItem, error) {
+	var plan struct{ Items []planItem }
+	if err := json.Unmarshal([]byte(text), &plan); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	items := map[string]planItem{}
+	for _, it := range plan.Items {
+		items[it.ID] = it
+	}
+	return items, nil
 }
 
 // accompany looks at the run and does what people have to do, until it stands as wanted or as nobody wants it.
-func (d *demo) accompany(ctx context.Context, items []planItem, want string) error {
-	byID := map[string]planItem{}
-	for _, it := range items {
-		byID[it.ID] = it
-	}
+func (d *demo) accompany(ctx context.Context, items map[string]planItem, want string) error {
 	for {
 		st, err := d.status(ctx)
 		if err != nil {
@@ -81,7 +101,7 @@ func (d *demo) accompany(ctx context.Context, items []planItem, want string) err
 		case "held", "in doubt", "done", "rolled back", "aborted":
 			return fmt.Errorf("the run is %s, not %s: %s", st.Status, want, st.sentence())
 		}
-		acted, err := d.act(ctx, st, byID)
+		acted, err := d.act(ctx, st, items)
 		if err != nil {
 			return err
 		}
@@ -197,15 +217,15 @@ func (d *demo) rollback(ctx context.Context, version string) error {
 	if _, err := d.cli(ctx, "dan", "rollback", "demo", "--reason", "one request in ten fails since "+version); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(d.output, "plan-"+version+".json"))
+	text, err := os.ReadFile(d.plan(version))
 	if err != nil {
 		return fmt.Errorf("read the plan: %w", err)
 	}
-	var plan struct{ Items []planItem }
-	if err := json.Unmarshal(text, &plan); err != nil {
-		return fmt.Errorf("read the plan: %w", err)
+	items, err := planItems(string(text))
+	if err != nil {
+		return err
 	}
-	return d.accompany(ctx, plan.Items, "rolled back")
+	return d.accompany(ctx, items, "rolled back")
 }
 
 // showLog prints the end of the run's story and of what its process said, for a demo that failed.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,8 +18,10 @@ import (
 const outputDir = "demo-output"
 
 func main() {
+	kills := flag.Int("kills", 0, "instead: kill the run's process this often while it deploys and rolls back, and count what happened")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	err := run(ctx, *kills)
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -43,11 +46,12 @@ type demo struct {
 	env     []string
 	runs    map[string]string // run by version
 	said    string            // the last progress line
+	kills   int               // how often the run's process is killed; 0 in a demonstration
 	acts    int               // statements and signatures made through the command line
 }
 
-func run(ctx context.Context) (err error) {
-	d := &demo{started: time.Now(), runs: map[string]string{}}
+func run(ctx context.Context, kills int) (err error) {
+	d := &demo{started: time.Now(), kills: kills, runs: map[string]string{}}
 	if d.root, err = os.Getwd(); err != nil {
 		return fmt.Errorf("find the repository: %w", err)
 	}
@@ -90,6 +94,9 @@ func (d *demo) play(ctx context.Context) error {
 		if err := step.do(ctx); err != nil {
 			return err
 		}
+	}
+	if d.kills > 0 {
+		return d.crash(ctx, d.kills)
 	}
 	began := time.Now()
 	before, err := d.load()

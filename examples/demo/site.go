@@ -106,8 +106,16 @@ func (d *demo) settings() string {
 		"TULIA_ENV=production", "DATABASE_URL=" + d.databaseURL(), "DATABASE_MAX_CONNS=10", "REDIS_URL=redis://" + local(d.ports.redis) + "/0",
 		"SECRET_KEY=" + d.secret("key"), "ENCRYPTION_KEY=" + d.secret("encryption"), "WEBHOOK_SECRET=" + d.secret("webhook"),
 		"DEBUG=false", "ALLOWED_HOSTS=127.0.0.1", "CORS_ORIGINS=https://app.tulia.example", "TRUSTED_PROXIES=127.0.0.1", "LOGIN_RATE_LIMIT=1000",
-		"WORKER_CONCURRENCY=4", "SHUTDOWN_TIMEOUT=4s", "LOG_LEVEL=info", "LOG_FILE=" + d.path("tulia.log"), "TULIA_FAULT_AFTER=25s", "",
+		"WORKER_CONCURRENCY=4", "SHUTDOWN_TIMEOUT=4s", "LOG_LEVEL=info", "LOG_FILE=" + d.path("tulia.log"), "TULIA_FAULT_AFTER=" + d.faultAfter(), "",
 	}, "\n")
+}
+
+// faultAfter is how long the bad release works well. It takes longer than any run that is killed again and again.
+func (d *demo) faultAfter() string {
+	if d.kills > 0 {
+		return "24h"
+	}
+	return "25s"
 }
 
 // prepareDatabase applies the first version's migrations, as the team did before it had allclear, and fills in data.
@@ -161,6 +169,9 @@ func (d *demo) configuration() (string, error) {
 			return "", fmt.Errorf("read key: %w", err)
 		}
 		pairs = append(pairs, "@key."+name+"@", strings.TrimSpace(string(key)))
+	}
+	if d.kills > 0 {
+		pairs = append(pairs, "{m15: 20s, h1: 25s, h24: 30s, every: 2s}", "{m15: 1s, h1: 1s, h24: 1s, every: 500ms}")
 	}
 	return strings.NewReplacer(pairs...).Replace(string(text)), nil
 }

@@ -119,7 +119,13 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 	if e.state, e.tail, last, err = replay(ctx, e.Log, e.Run); err != nil {
 		return e.state, err
 	}
-	epoch := e.tail.Epoch + 1
+	fence, err := shim.Fence(e.Attempts)
+	if err != nil {
+		return e.state, err
+	}
+	// Higher than that of every process before, of this run and of earlier ones:
+	// otherwise their fence would keep our own actions out.
+	epoch := max(e.tail.Epoch, fence) + 1
 	if e.Lease != nil {
 		epoch = max(epoch, e.Lease.Token())
 		go e.renew(ctx, stop)

@@ -52,6 +52,10 @@ func RaiseFence(root string, epoch uint64) error {
 	return syncDir(root)
 }
 
+// Fence gives the fence of root, zero if none was ever raised. Whoever takes over
+// raises it beyond that: the attempts of all runs of an environment share a root.
+func Fence(root string) (uint64, error) { return readFence(root) }
+
 // readFence gives the fence of root, zero if none was ever raised.
 func readFence(root string) (uint64, error) {
 	data, err := readAtMost(filepath.Join(root, fenceName), 64)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,6 +41,9 @@ func other(colour string) string {
 
 // switchTo is what deploy/README.md describes. It may be repeated: what has been done already is not done again.
 func (s *site) switchTo(ctx context.Context, version string, out io.Writer) error {
+	if err := s.note(version, os.Getenv("ALLCLEAR_KEY")); err != nil {
+		return err
+	}
 	live, err := s.live(ctx)
 	if err != nil {
 		return err
@@ -73,6 +77,24 @@ func (s *site) switchTo(ctx context.Context, version string, out io.Writer) erro
 	}
 	fmt.Fprintf(out, "%s serves %s at %s; %s is stopped\n", next, version, s.address(next), old)
 	return nil
+}
+
+// note writes down that a switch has begun, with the key of the attempt that asked for it, so that one that is made twice
+// can be seen.
+func (s *site) note(version, key string) error {
+	if key == "" {
+		return nil // made by hand
+	}
+	line, err := json.Marshal(map[string]string{"at": time.Now().UTC().Format(time.RFC3339Nano), "version": version, "key": key})
+	if err != nil {
+		return fmt.Errorf("note the switch: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(s.Run, "switches.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("note the switch: %w", err)
+	}
+	_, err = file.Write(append(line, '\n'))
+	return errors.Join(err, file.Close())
 }
 
 // retire takes a server out of the traffic, lets its requests finish and stops it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,19 +98,27 @@ func (f *follower) close() { _ = f.log.Close() }
 
 // view is how a run is shown while it goes on.
 type view struct {
-	out   io.Writer
-	paper paper
+	out io.Writer
+	// paper gives what can be drawn on now: a terminal changes its size.
+	paper func() paper
+	clock func() time.Time
 	live  bool
 	speak bool
+	// drawn and on are what redraw has drawn last, and on what.
 	drawn int
-	said  string
+	on    paper
+	said  []string
 	last  time.Time
+	// told is when each plain line was written last.
+	told map[string]time.Time
+	// spoken is how the run stood when sentences were spoken last.
+	spoken run.RunStatus
 }
 
 // newView chooses by the terminal: drawing on one, lines elsewhere.
 func (o *options) newView() *view {
-	p := o.paper()
-	return &view{out: o.Out, paper: p, live: o.isTerminal() && !o.screenReader && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == "", speak: o.screenReader, last: time.Now()}
+	live := o.isTerminal() && !o.screenReader && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
+	return &view{out: o.Out, paper: o.paper, clock: time.Now, live: live, speak: o.screenReader, last: time.Now(), told: map[string]time.Time{}}
 }
 
 // follow shows a run until it is over, needs nobody's attention any more, or ctx
@@ -118,11 +127,10 @@ func (v *view) follow(ctx context.Context, f *follower, until func(*run.State) b
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
-		before := f.seq
 		if err := f.advance(ctx, v.tell); err != nil && ctx.Err() == nil {
 			return err
 		}
-		v.draw(&f.state, f.seq != before)
+		v.draw(&f.state)
 		if until(&f.state) {
 			return nil
 		}
@@ -134,44 +142,69 @@ func (v *view) follow(ctx context.Context, f *follower, until func(*run.State) b
 	}
 }
 
-// tell writes the story of an event where nothing is drawn.
+// tell writes the story of an event where nothing is drawn. The same line is not
+// written twice within a minute, however often something is tried.
 func (v *view) tell(before, after *run.State, e run.Event) {
 	if v.live || v.speak {
 		return
 	}
+	p, now := v.paper(), v.clock()
 	for _, line := range story(before, after, e) {
-		fmt.Fprintln(v.out, line)
-		v.last = time.Now()
+		_, text, _ := strings.Cut(line, " ") // without its time
+		if at, ok := v.told[text]; ok && now.Sub(at) < heartbeat {
+			continue
+		}
+		v.told[text], v.last = now, now
+		fmt.Fprintln(v.out, p.plain(line))
 	}
 }
 
-func (v *view) draw(s *run.State, changed bool) {
+func (v *view) draw(s *run.State) {
+	now := v.clock()
 	switch {
 	case v.speak:
-		if text := strings.Join(speak(s), "\n"); text != v.said {
-			fmt.Fprintln(v.out, text)
-			v.said = text
-		}
+		v.talk(s, now)
 	case v.live:
-		v.redraw(screen(s, v.paper, time.Now()))
+		p := v.paper()
+		v.redraw(screen(s, p, now), p)
 	default:
-		if a := s.Advise(); time.Since(v.last) >= heartbeat && !s.Closed {
-			fmt.Fprintln(v.out, time.Now().Format("15:04:05")+" still: "+a.String())
-			v.last = time.Now()
+		if a := s.Advise(); now.Sub(v.last) >= heartbeat && !s.Closed {
+			fmt.Fprintln(v.out, v.paper().plain(now.Format("15:04:05")+" still: "+a.String()))
+			v.last = now
 		}
 	}
-	_ = changed
+}
+
+// talkEvery is how often sentences about mere progress are spoken.
+const talkEvery = 10 * time.Second
+
+// talk speaks the sentences that are new: at once when the run stands otherwise
+// than before, and else not more often than a person can listen.
+func (v *view) talk(s *run.State, now time.Time) {
+	if s.Status() == v.spoken && now.Sub(v.last) < talkEvery {
+		return
+	}
+	lines := speak(s)
+	for _, line := range lines {
+		if !slices.Contains(v.said, line) {
+			fmt.Fprintln(v.out, v.paper().plain(line))
+			v.last = now
+		}
+	}
+	v.said, v.spoken = lines, s.Status()
 }
 
 // redraw replaces the lines drawn before. The last ones stay in the scrollback.
-func (v *view) redraw(lines []string) {
-	text := strings.Join(lines, "\n")
-	if text == v.said {
+// A terminal of another size has moved what was drawn: all of it is drawn anew.
+func (v *view) redraw(lines []string, p paper) {
+	if slices.Equal(lines, v.said) && p == v.on {
 		return
 	}
-	v.said = text
 	var b strings.Builder
-	if v.drawn > 0 {
+	switch {
+	case v.drawn > 0 && p != v.on:
+		b.WriteString("\x1b[H\x1b[2J")
+	case v.drawn > 0:
 		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
 	}
 	for _, line := range lines {
@@ -180,7 +213,7 @@ func (v *view) redraw(lines []string) {
 	if v.drawn > len(lines) {
 		b.WriteString("\x1b[0J")
 	}
-	v.drawn = len(lines)
+	v.said, v.drawn, v.on = lines, len(lines), p
 	_, _ = io.WriteString(v.out, b.String())
 }
 
@@ -199,8 +232,8 @@ func (o *options) interactive() bool {
 func (o *options) paper() paper {
 	p := paper{width: 80, ascii: o.ascii || !utf8Locale()}
 	if file, ok := o.Out.(*os.File); ok {
-		if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 0 {
-			p.width = w
+		if w, h, err := term.GetSize(int(file.Fd())); err == nil && w > 0 {
+			p.width, p.height = w, h
 		}
 	}
 	if columns := os.Getenv("COLUMNS"); columns != "" {

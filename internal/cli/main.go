@@ -48,6 +48,7 @@ type options struct {
 	noInput      bool
 	json         bool
 	as           string
+	accept       string
 }
 
 func newRoot(s Streams) *cobra.Command {

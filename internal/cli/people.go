@@ -169,12 +169,14 @@ func waiveCommand(o *options) *cobra.Command {
 				if err := mayWaive(s, who, until); err != nil {
 					return run.Event{}, err
 				}
-				return run.Event{Type: run.Waived, Item: it.ID, Reason: reason, Until: time.Now().UTC().Add(until)}, nil
+				event := run.Event{Type: run.Waived, Item: it.ID, Reason: reason, Until: time.Now().UTC().Add(until)}
+				return event, o.confirmEvent(cmd.Context(), s, state, event, it)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
 	cmd.Flags().DurationVar(&until, "for", 24*time.Hour, "how long the waiver stands")
+	o.acceptFlag(cmd)
 	return cmd
 }
 
@@ -198,18 +200,23 @@ func itemVerb(o *options, use, short string, kind run.EventType, verdict func() 
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.act(cmd.Context(), args[0], func(_ *site, state *run.State, _ string) (run.Event, error) {
+			return o.act(cmd.Context(), args[0], func(s *site, state *run.State, _ string) (run.Event, error) {
 				it, err := item(state, args[1])
 				if err != nil {
 					return run.Event{}, err
 				}
 				event := run.Event{Type: kind, Item: it.ID, Reason: *reason}
 				if verdict != nil {
-					event.Verdict, err = verdict()
+					if event.Verdict, err = verdict(); err != nil {
+						return event, err
+					}
 				}
-				return event, err
+				return event, o.confirmEvent(cmd.Context(), s, state, event, it)
 			})
 		},
+	}
+	if needsConfirming(kind) {
+		o.acceptFlag(cmd)
 	}
 	cmd.Flags().StringVar(reason, "reason", "", "why")
 	return cmd
@@ -247,14 +254,17 @@ func runVerb(o *options, use, short string, kind run.EventType, reason *string, 
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.act(cmd.Context(), first(args), func(*site, *run.State, string) (run.Event, error) {
+			return o.act(cmd.Context(), first(args), func(s *site, state *run.State, _ string) (run.Event, error) {
 				event := run.Event{Type: kind, Reason: *reason}
 				if emergency != nil {
 					event.Emergency = *emergency
 				}
-				return event, nil
+				return event, o.confirmEvent(cmd.Context(), s, state, event, nil)
 			})
 		},
+	}
+	if needsConfirming(kind) {
+		o.acceptFlag(cmd)
 	}
 	cmd.Flags().StringVar(reason, "reason", "", "why")
 	return cmd

@@ -74,6 +74,12 @@ func itemStory(before, after *run.State, i int, say func(string, ...any) string)
 	if is.Reason != "" {
 		line += ": " + is.Reason
 	}
+	if is.Status.Settled() && !after.Green(i) {
+		line += fmt.Sprintf(" (line %d of the checklist)", it.Line)
+	}
+	if is.Attempt > 1 && is.Status.Settled() {
+		line += fmt.Sprintf(" (attempt %d)", is.Attempt)
+	}
 	return []string{say("%s", line)}
 }
 

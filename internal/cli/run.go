@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -100,7 +100,7 @@ func (o *options) startRun(ctx context.Context, s *site, f planFlags, accept str
 	if err != nil {
 		return "", err
 	}
-	if err := o.confirm(s, p, accept); err != nil {
+	if err := o.confirm(ctx, s, p, accept); err != nil {
 		return "", err
 	}
 	now := time.Now().UTC()
@@ -134,32 +134,6 @@ func blockedBy(state *run.State) error {
 	}
 	return fail(ExitNotAllowed, fmt.Sprintf("allclear adopt %s %s --review TEXT closes it", state.Plan.Environment, orText(state.Plan.Previous.Version, "VERSION")),
 		"the emergency rollback of run %s by %s has not been reviewed", state.Run, state.RollbackBy)
-}
-
-// confirm asks for the environment's name, or takes the plan's digest.
-func (o *options) confirm(s *site, p *run.Plan, accept string) error {
-	digest := p.Digest()
-	if accept != "" {
-		if len(accept) < 8 || !strings.HasPrefix(digest, accept) {
-			return fail(ExitChanged, "allclear plan shows what would happen now", "the plan's digest is %s, not %s: something has changed since", short(digest), accept)
-		}
-		return nil
-	}
-	if !s.env.IsProtected() {
-		return nil
-	}
-	if !o.interactive() {
-		return fail(ExitUsage, "", "%s is protected: start it with --accept %s", s.environment, short(digest))
-	}
-	if err := writePlan(o.Err, o.paper(), p, s.cfg.Checklist); err != nil {
-		return err
-	}
-	fmt.Fprintf(o.Err, "Type the environment's name to start: ")
-	line, err := bufio.NewReader(o.In).ReadString('\n')
-	if err != nil || strings.TrimSpace(line) != s.environment {
-		return fail(ExitUsage, "", "nothing was started")
-	}
-	return nil
 }
 
 func watchCommand(o *options) *cobra.Command {
@@ -269,7 +243,7 @@ func statusCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer f.close()
-			if err := waitFor(cmd.Context(), f, wait); err != nil {
+			if err := o.waitFor(cmd.Context(), f, wait); err != nil {
 				return err
 			}
 			o.writeStatus(&f.state, short)
@@ -285,23 +259,19 @@ func statusCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-func waitFor(ctx context.Context, f *follower, wait time.Duration) error {
+func (o *options) waitFor(ctx context.Context, f *follower, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	quietView := &view{out: discard{}, last: time.Now(), paper: paper{width: 80}}
+	quietView := &view{out: io.Discard, last: time.Now(), paper: o.paper, clock: time.Now, told: map[string]time.Time{}}
 	err := quietView.follow(ctx, f, func(s *run.State) bool { return s.Closed || stuck(s) })
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	}
 	return err
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func (o *options) writeStatus(s *run.State, short bool) {
 	switch {
@@ -312,6 +282,8 @@ func (o *options) writeStatus(s *run.State, short bool) {
 	case o.screenReader:
 		fmt.Fprintln(o.Out, strings.Join(speak(s), "\n"))
 	default:
-		fmt.Fprintln(o.Out, strings.Join(screen(s, o.paper(), time.Now()), "\n"))
+		p := o.paper()
+		p.height = 0 // it is printed once and may scroll
+		fmt.Fprintln(o.Out, strings.Join(screen(s, p, time.Now()), "\n"))
 	}
 }

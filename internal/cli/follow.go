@@ -74,6 +74,9 @@ func openRun(ctx context.Context, dataDir, id string) (*follower, error) {
 	return f, nil
 }
 
+// rewind begins the run anew, so that all of it is told.
+func (f *follower) rewind() { f.seq, f.state = 0, run.State{} }
+
 // advance reads what has been added and tells each event.
 func (f *follower) advance(ctx context.Context, tell func(before, after *run.State, e run.Event)) error {
 	for stored, err := range f.log.Read(ctx, f.id, f.seq) {
@@ -127,7 +130,11 @@ func (v *view) follow(ctx context.Context, f *follower, until func(*run.State) b
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
-		if err := f.advance(ctx, v.tell); err != nil && ctx.Err() == nil {
+		err := f.advance(ctx, v.tell)
+		if ctx.Err() != nil { // what was read may be a part only
+			return ctx.Err()
+		}
+		if err != nil {
 			return err
 		}
 		v.draw(&f.state)
@@ -148,13 +155,13 @@ func (v *view) tell(before, after *run.State, e run.Event) {
 	if v.live || v.speak {
 		return
 	}
-	p, now := v.paper(), v.clock()
+	p := v.paper()
 	for _, line := range story(before, after, e) {
 		_, text, _ := strings.Cut(line, " ") // without its time
-		if at, ok := v.told[text]; ok && now.Sub(at) < heartbeat {
+		if at, ok := v.told[text]; ok && e.At.Sub(at) < heartbeat {
 			continue
 		}
-		v.told[text], v.last = now, now
+		v.told[text], v.last = e.At, v.clock()
 		fmt.Fprintln(v.out, p.plain(line))
 	}
 }

@@ -29,16 +29,22 @@ func story(before, after *run.State, e run.Event) []string {
 	if before.Plan == nil {
 		return lines
 	}
+	// What ended comes first, then the gate that this opened, then what began.
+	var began []string
 	for i := range after.Items {
-		lines = append(lines, itemStory(before, after, i, say)...)
+		told := itemStory(before, after, i, say)
+		if after.Items[i].Status.Settled() {
+			lines = append(lines, told...)
+		} else {
+			began = append(began, told...)
+		}
 	}
 	for k := range after.Passed {
 		if after.Passed[k] && !before.Passed[k] {
-			t := count(after, after.Plan.Phases[k].ID)
-			lines = append(lines, say("gate %d %s passed %d ok %d n/a %d waived", k+1, after.Plan.Phases[k].Title, t.green, t.na, t.waived))
+			lines = append(lines, say("gate %d %s passed: %s", k+1, after.Plan.Phases[k].Title, count(after, after.Plan.Phases[k].ID)))
 		}
 	}
-	return lines
+	return append(lines, began...)
 }
 
 func itemStory(before, after *run.State, i int, say func(string, ...any) string) []string {

@@ -161,6 +161,12 @@ func (o *options) watchRun(ctx context.Context, s *site, id string, stay bool) e
 	}
 	defer f.close()
 	v := o.newView()
+	switch {
+	case id != "": // it has just been started or taken up: its story from the start
+		f.rewind()
+	case !v.live && !v.speak:
+		o.writeStatus(&f.state, true)
+	}
 	err = v.follow(ctx, f, func(state *run.State) bool {
 		return state.Closed || (!stay && !v.live && stuck(state))
 	})

@@ -16,6 +16,20 @@ type tally struct {
 	green, bad, na, waived, left, all int
 }
 
+// String tells what there is of each.
+func (t tally) String() string {
+	text := fmt.Sprintf("%d ok", t.green)
+	for _, part := range []struct {
+		n    int
+		word string
+	}{{t.na, "n/a"}, {t.waived, "waived"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.word)
+		}
+	}
+	return text
+}
+
 func count(s *run.State, gate string) tally {
 	var t tally
 	for i := range s.Plan.Items {

@@ -94,6 +94,9 @@ func (f *filler) resolutions() []string {
 // notes say how the run ended and what was out of the ordinary.
 func notes(s *run.State) []string {
 	out := []string{fmt.Sprintf("run %s: %s", clean(s.Run), s.Status())}
+	if !s.Closed {
+		out = append(out, "not over: "+clean(s.Advise().String()))
+	}
 	if s.Rollback {
 		kind := "rollback"
 		if s.Emergency {

@@ -42,7 +42,7 @@ type page struct {
 	Run, Project, Environment, Release, Revision   string
 	Previous, PreviousRevision, Migrations, Config string
 	Plan, Checklist, Starter                       string
-	Started, Ended, AsOf, Result                   string
+	Started, Ended, AsOf, Result, Advice           string
 	ResultTone                                     tone
 	Closed, Emergency                              bool
 	Counts                                         []pageCount
@@ -87,7 +87,7 @@ func pageOf(s *run.State, m *metrics.Metrics, filled []byte) page {
 		Migrations: clean(s.Plan.Migrations), Config: clean(s.Plan.Config), Plan: s.PlanDigest,
 		Checklist: clean(s.Plan.Checklist), Starter: clean(s.Starter),
 		Started: stamp(s.StartedAt), Ended: stamp(s.ClosedAt), AsOf: stamp(s.Now), Result: string(s.Status()),
-		ResultTone: resultTone(s), Closed: s.Closed, Emergency: s.Emergency,
+		Advice: clean(s.Advise().String()), ResultTone: resultTone(s), Closed: s.Closed, Emergency: s.Emergency,
 		Counts: countsOf(all), Time: timelineOf(s, all, m), Gates: gatesOf(s, all), People: peopleOf(s, all),
 		Watches: watchesOf(s, all), Metrics: m.List(), Notes: notes(s), Filled: string(bytes.ToValidUTF8(filled, []byte("\uFFFD"))),
 	}

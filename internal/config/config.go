@@ -4,27 +4,17 @@
 package config
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
-	"golang.org/x/crypto/ssh"
 
-	"allclear.dev/allclear/internal/check"
-	"allclear.dev/allclear/internal/diag"
 	"allclear.dev/allclear/internal/secret"
 )
-
-// maxSize bounds the file, in bytes.
-const maxSize = 1 << 20
 
 // Config is the file as understood.
 type Config struct {
@@ -93,88 +83,6 @@ type Notifications struct {
 	To []string `param:"to" doc:"webhook:URL, webhook:env:NAME or file:PATH" default:""`
 }
 
-// Parse reads the file. Without problems of the severity error the configuration
-// can be used.
-func Parse(file string, src []byte) (*Config, diag.Problems) {
-	lines := strings.Split(strings.ReplaceAll(string(src), "\r\n", "\n"), "\n")
-	line := func(n int) string {
-		if n < 1 || n > len(lines) {
-			return ""
-		}
-		return lines[n-1]
-	}
-	node, problems := root(file, src, line)
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	c, problems := check.Read[Config]("allclear.yaml", node, check.Source{File: file, Lines: line})
-	v := &validator{file: file, line: line, root: node, problems: problems}
-	v.validate(&c)
-	if v.problems.HasErrors() {
-		return nil, v.problems.Sorted()
-	}
-	c.complete(node, src)
-	return &c, v.problems.Sorted()
-}
-
-var yamlLine = regexp.MustCompile(`line (\d+)`)
-
-// root parses the YAML and refuses what a configuration does not need: aliases,
-// tags, repeated keys, several documents.
-func root(file string, src []byte, line func(int) string) (*yaml.Node, diag.Problems) {
-	whole := func(format string, args ...any) diag.Problems {
-		return diag.Problems{{Pos: diag.Pos{File: file}, Message: fmt.Sprintf(format, args...)}}
-	}
-	if len(src) > maxSize {
-		return nil, whole("the file has %d bytes, more than %d", len(src), maxSize)
-	}
-	var doc yaml.Node
-	decoder := yaml.NewDecoder(bytes.NewReader(src))
-	if err := decoder.Decode(&doc); err != nil {
-		p := diag.Problem{Pos: diag.Pos{File: file}, Message: strings.TrimPrefix(err.Error(), "yaml: ")}
-		if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-			fmt.Sscan(m[1], &p.Pos.Line)
-			p.Pos.Col, p.Line = 1, line(p.Pos.Line)
-		}
-		return nil, diag.Problems{p}
-	}
-	if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, whole("the file must hold a mapping: project, people, environments")
-	}
-	var problems diag.Problems
-	plainYAML(doc.Content[0], 0, func(n *yaml.Node, message string) {
-		problems = append(problems, diag.Problem{Pos: diag.Pos{File: file, Line: n.Line, Col: n.Column}, Message: message, Line: line(n.Line)})
-	})
-	return doc.Content[0], problems
-}
-
-const maxDepth = 20
-
-// plainYAML reports what makes YAML more than a tree of plain values.
-func plainYAML(n *yaml.Node, depth int, report func(*yaml.Node, string)) {
-	switch {
-	case depth > maxDepth:
-		report(n, fmt.Sprintf("nested deeper than %d", maxDepth))
-		return
-	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		report(n, "anchors and aliases are not used here: write the value out")
-		return
-	case strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") || n.Style&yaml.TaggedStyle != 0:
-		report(n, "tags are not used here")
-		return
-	}
-	seen := map[string]bool{}
-	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 0 {
-			if seen[child.Value] {
-				report(child, fmt.Sprintf("%q is given twice", child.Value))
-			}
-			seen[child.Value] = true
-		}
-		plainYAML(child, depth+1, report)
-	}
-}
-
 // complete fills what follows from the rest.
 func (c *Config) complete(node *yaml.Node, src []byte) {
 	environments := child(node, "environments")
@@ -185,8 +93,9 @@ func (c *Config) complete(node *yaml.Node, src []byte) {
 		c.Environments[name] = env
 		c.Names = append(c.Names, name)
 	}
-	if len(c.Policy.StarterMaySign) == 0 {
-		c.Policy.StarterMaySign = []string{"Deployment Engineer"}
+	policy := child(node, "policy")
+	if policy == nil || child(policy, "starter_may_sign") == nil {
+		c.Policy.StarterMaySign = []string{defaultStarterRole}
 	}
 	if c.Policy.SignatureExpires == 0 {
 		c.Policy.SignatureExpires = 24 * time.Hour
@@ -214,14 +123,8 @@ func (c *Config) policyDigest() string {
 	return digest(text)
 }
 
-func child(node *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		if node.Content[i].Value == key {
-			return node.Content[i+1]
-		}
-	}
-	return nil
-}
+// defaultStarterRole is the role that whoever starts a run may sign.
+const defaultStarterRole = "Deployment Engineer"
 
 // WithPeopleOf gives the configuration with the people, roles and policy of
 // another one: those of the protected branch, which nobody changes alone.
@@ -273,84 +176,3 @@ func (p Policy) IsDistinct() bool { return p.Distinct == nil || *p.Distinct }
 
 // IsProtected reports whether a run must be confirmed.
 func (e Environment) IsProtected() bool { return e.Protected == nil || *e.Protected }
-
-// validator holds the rules between values.
-type validator struct {
-	file     string
-	line     func(int) string
-	root     *yaml.Node
-	problems diag.Problems
-}
-
-// at reports a mistake at a key path, or at the nearest part of it that exists.
-func (v *validator) at(path []string, format string, args ...any) *diag.Problem {
-	node, where := v.root, v.root
-	for _, key := range path {
-		next := child(node, key)
-		if next == nil {
-			break
-		}
-		for i := 0; i+1 < len(node.Content); i += 2 {
-			if node.Content[i].Value == key {
-				where = node.Content[i]
-			}
-		}
-		if next.Kind == yaml.ScalarNode {
-			where = next
-		}
-		node = next
-	}
-	v.problems = append(v.problems, diag.Problem{
-		Pos: diag.Pos{File: v.file, Line: where.Line, Col: where.Column}, Width: max(len(where.Value), 1),
-		Message: fmt.Sprintf(format, args...), Line: v.line(where.Line),
-	})
-	return &v.problems[len(v.problems)-1]
-}
-
-var shortName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
-
-func (v *validator) validate(c *Config) {
-	if node := child(v.root, "environments"); node != nil && len(c.Environments) == 0 && !v.problems.HasErrors() {
-		v.at([]string{"environments"}, "there must be at least one environment")
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Environments)) {
-		if !shortName.MatchString(name) {
-			v.at([]string{"environments", name}, "environment %q: use small letters, digits, - and _", name)
-		}
-		for variable := range c.Environments[name].Vars {
-			if slices.Contains(reserved(), variable) {
-				v.at([]string{"environments", name, "vars", variable}, "%q is a key of the environment itself", variable)
-			}
-		}
-	}
-	people := slices.Sorted(maps.Keys(c.People))
-	for _, id := range people {
-		if !shortName.MatchString(id) {
-			v.at([]string{"people", id}, "person %q: use small letters, digits, - and _", id)
-		}
-		for _, key := range c.People[id].Keys {
-			if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil {
-				v.at([]string{"people", id, "key"}, "the key of %s is not a public SSH key", id).Hint = "paste the line of the .pub file"
-			}
-		}
-	}
-	for _, role := range slices.Sorted(maps.Keys(c.Roles)) {
-		for _, id := range c.Roles[role] {
-			if !slices.Contains(people, id) {
-				p := v.at([]string{"roles", role}, "role %q: there is no person %q", role, id)
-				p.Allowed = people
-				if near := diag.Nearest(id, people); near != "" {
-					p.Hint = fmt.Sprintf("did you mean %q?", near)
-				}
-			}
-		}
-	}
-	for _, to := range c.Notifications.To {
-		if !strings.HasPrefix(to, "webhook:") && !strings.HasPrefix(to, "file:") {
-			v.at([]string{"notifications", "to"}, "notifications go to webhook:URL, webhook:env:NAME or file:PATH, not %q", to)
-		}
-	}
-}
-
-// reserved are the names under env. that have a key of their own.
-func reserved() []string { return []string{"name", "url", "database", "redis", "windows"} }

@@ -89,7 +89,7 @@ func commands() []func(*options) *cobra.Command {
 		attestCommand, signCommand, waiveCommand, naCommand, retryCommand, resolveCommand,
 		pauseCommand, resumeCommand, rollbackCommand, abortCommand, adoptCommand,
 		logCommand, reportCommand, verifyCommand, historyCommand,
-		typesCommand, doctorCommand, versionCommand, driveCommand,
+		typesCommand, doctorCommand, versionCommand, exitTopic, driveCommand,
 	}
 }
 

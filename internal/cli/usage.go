@@ -1,22 +1,23 @@
 package cli
 
 import (
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"allclear.dev/allclear/internal/config"
 	"allclear.dev/allclear/internal/diag"
 )
 
 // wrapUsage gives the mistakes on the command line the one form and exit code,
-// and completes environments.
+// and completes arguments.
 func wrapUsage(o *options, root *cobra.Command) {
 	root.SetFlagErrorFunc(flagMistake)
 	root.Args = func(_ *cobra.Command, args []string) error { return unknownVerb(root, args) }
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	if err := root.RegisterFlagCompletionFunc("as", o.people); err != nil {
+		panic(err) // the flag is defined beside it
+	}
 	for _, cmd := range root.Commands() {
 		if want := cmd.Args; want != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -27,7 +28,7 @@ func wrapUsage(o *options, root *cobra.Command) {
 			}
 		}
 		if words := strings.Fields(cmd.Use); len(words) > 1 && strings.HasPrefix(words[1], "ENV") {
-			cmd.ValidArgsFunction = o.completeEnvironment
+			cmd.ValidArgsFunction = o.complete
 		}
 	}
 }
@@ -62,23 +63,3 @@ func flagMistake(cmd *cobra.Command, err error) error {
 	return fail(ExitUsage, hint, "%w", err)
 }
 
-// completeEnvironment offers the environments of allclear.yaml; it reads that
-// file alone.
-func (o *options) completeEnvironment(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	path, err := o.findConfig()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	cfg, _ := config.Parse(path, text)
-	if cfg == nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return cfg.Names, cobra.ShellCompDirectiveNoFileComp
-}

@@ -193,7 +193,11 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Add([]byte(full))
 	f.Fuzz(func(t *testing.T, src []byte) {
+		start := time.Now()
 		cfg, problems := config.Parse("allclear.yaml", src)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%d bytes took %s", len(src), took)
+		}
 		if (cfg == nil) != problems.HasErrors() {
 			t.Fatalf("a configuration %v with problems %v", cfg != nil, problems)
 		}

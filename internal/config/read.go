@@ -197,7 +197,9 @@ func plainYAML(n *yaml.Node, depth int, report func(*yaml.Node, string)) {
 	}
 }
 
-var password = regexp.MustCompile(`(://[^\s/@:"']*:)([^\s@"']+)@`)
+// userinfo is what stands before the host of an address, up to the last @: a
+// password may hold one.
+var userinfo = regexp.MustCompile(`(://)([^\s"']+)@`)
 
 // finish turns columns from characters into bytes, keeps one problem for each
 // place, and hides what may be a secret in the lines shown.
@@ -225,9 +227,9 @@ func (s source) finish(problems diag.Problems) diag.Problems {
 		if secret[p.Pos.Line] {
 			p.Line = ""
 		}
-		p.Line = password.ReplaceAllStringFunc(p.Line, func(found string) string {
-			m := password.FindStringSubmatch(found)
-			return m[1] + strings.Repeat("*", len(m[2])) + "@"
+		p.Line = userinfo.ReplaceAllStringFunc(p.Line, func(found string) string {
+			m := userinfo.FindStringSubmatch(found)
+			return m[1] + strings.Repeat("*", utf8.RuneCountInString(m[2])) + "@"
 		})
 	}
 	return out.Sorted()

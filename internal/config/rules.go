@@ -140,9 +140,9 @@ func (v *validator) environment(path []string, env Environment) {
 	if problem := badURL(env.URL); problem != "" {
 		v.at(at("url"), "url: %s", problem)
 	}
-	if _, address, secretive := strings.Cut(env.Redis, "@"); secretive {
+	if end := strings.LastIndex(env.Redis, "@"); end >= 0 { // a password may hold an @
 		p := v.at(at("redis"), "redis: an address holds no password")
-		p.Hint, p.Line = "write redis://"+address+"; the password is a parameter of the type", ""
+		p.Hint, p.Line = "write redis://"+env.Redis[end+1:]+"; the password is a parameter of the type", ""
 	}
 	v.variables(path, env)
 	for name, length := range env.Windows {

@@ -123,7 +123,11 @@ func (b *binder) people(out *run.Item, item *checklist.Item, own checklist.Setti
 	b.unfilled(out)
 	for _, role := range out.Person.Roles {
 		if len(b.Roles) > 0 && !slices.Contains(b.Roles, role) {
-			p := b.problem(item.Pos, 3, "nobody has the role %q", role)
+			pos, width := item.Pos, checkbox
+			if at := slices.IndexFunc(own.By.Value, func(w checklist.Word) bool { return w.Value == role }); at >= 0 {
+				pos, width = own.By.Value[at].Pos, own.By.Value[at].Width
+			}
+			p := b.problem(pos, width, "nobody has the role %q", role)
 			p.Allowed = b.Roles
 			if near := diag.Nearest(role, b.Roles); near != "" {
 				p.Hint = fmt.Sprintf("did you mean %q?", near)
@@ -220,6 +224,9 @@ func (b *binder) length(out *run.Item, key string, variable checklist.Word) time
 			p.Message = fmt.Sprintf("%s: %s is known only during the run", key, variable.Value)
 		} else if b.Vars != nil {
 			p.Allowed = b.Vars.Names()
+			if near := diag.Nearest(variable.Value, p.Allowed); near != "" {
+				p.Hint = fmt.Sprintf("did you mean ${%s}?", near)
+			}
 		}
 		return 0
 	}

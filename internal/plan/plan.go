@@ -3,7 +3,9 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +21,9 @@ const (
 	defaultMaxErrors = 2
 	samplesInWindow  = 30
 )
+
+// checkbox is the width of "[ ]", where an item begins.
+const checkbox = 3
 
 // Input is what a plan is made from.
 type Input struct {
@@ -57,7 +62,7 @@ func Bind(in Input) (*run.Plan, diag.Problems) {
 	}
 	if !b.problems.HasErrors() {
 		if err := run.Order(&b.plan); err != nil {
-			b.problem(diag.Pos{File: in.Checklist.File}, 0, "%v", err)
+			b.disorder(err)
 		}
 	}
 	if b.problems.HasErrors() {
@@ -238,6 +243,36 @@ func (b *binder) unknownNeed(w checklist.Word) {
 	} else {
 		p.Hint = "name an item's id, a pattern such as deploy.smoke.*, or a section's id"
 	}
+}
+
+// disorder reports items that can be resolved in no order: at the need that is
+// written, or at the item itself where the order of the document makes it wait.
+func (b *binder) disorder(err error) {
+	pos, width := diag.Pos{File: b.Checklist.File}, 0
+	if wrong, ok := errors.AsType[*run.OrderError](err); ok {
+		for k := len(wrong.Chain) - 2; k >= 0; k-- {
+			pos, width = b.waits(wrong.Chain[k], wrong.Chain[k+1], pos, width)
+		}
+	}
+	b.problem(pos, width, "%v", err)
+}
+
+// waits gives the place where one item is made to wait for another; a place that
+// is known already gives way only to a need that is written.
+func (b *binder) waits(id, other string, pos diag.Pos, width int) (diag.Pos, int) {
+	i := slices.IndexFunc(b.plan.Items, func(it run.Item) bool { return it.ID == id })
+	if i < 0 {
+		return pos, width
+	}
+	for _, w := range b.needs[i] {
+		if slices.Contains(b.needed(w.Value), other) {
+			return w.Pos, w.Width
+		}
+	}
+	if pos.Line == 0 {
+		return b.bound[i].Pos, checkbox
+	}
+	return pos, width
 }
 
 func (b *binder) needed(name string) []string {

@@ -66,6 +66,20 @@ func Order(p *Plan) error {
 	return circle(p)
 }
 
+// OrderError says why items cannot be resolved in any order.
+type OrderError struct {
+	// Chain lists the ids of the items concerned: each waits for the next.
+	Chain []string
+	text  string
+}
+
+// Error says what is wrong.
+func (e *OrderError) Error() string { return e.text }
+
+func orderError(chain []string, format string, args ...any) *OrderError {
+	return &OrderError{Chain: chain, text: fmt.Sprintf(format, args...)}
+}
+
 // reachable finds an item that needs one of a later gate: the later gate opens
 // only after its own, so it would wait for ever. A rollback may start before
 // anything ordinary has happened, and the other way round.
@@ -84,9 +98,9 @@ func reachable(p *Plan, phases map[string]*Phase) error {
 			switch {
 			case !ok:
 			case phases[gate].Rollback != phases[it.Gate].Rollback:
-				return fmt.Errorf("%s waits for %s: one of them belongs to a rollback, the other does not", it.ID, id)
+				return orderError([]string{it.ID, id}, "%s waits for %s: one of them belongs to a rollback, the other does not", it.ID, id)
 			case at[gate] > at[it.Gate]:
-				return fmt.Errorf("%s waits for %s, which belongs to a later gate (%s)", it.ID, id, gate)
+				return orderError([]string{it.ID, id}, "%s waits for %s, which belongs to a later gate (%s)", it.ID, id, gate)
 			}
 		}
 	}
@@ -122,8 +136,8 @@ func circle(p *Plan) error {
 		case done:
 			return nil
 		case open:
-			at := slices.Index(path, it.ID)
-			return fmt.Errorf("these items wait for each other: %s", strings.Join(append(path[at:], it.ID), " → "))
+			chain := append(slices.Clone(path[slices.Index(path, it.ID):]), it.ID)
+			return orderError(chain, "these items wait for each other: %s", strings.Join(chain, " → "))
 		}
 		mark[i] = open
 		path = append(path, it.ID)

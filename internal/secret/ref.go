@@ -1,7 +1,9 @@
 package secret
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,13 +22,8 @@ func Schemes() []string { return []string{"env", "file", "cmd"} }
 // ParseRef reads "env:NAME", "file:PATH" or "cmd:PROGRAM ARG…".
 func ParseRef(text string) (Ref, error) {
 	scheme, name, found := strings.Cut(text, ":")
-	if !found {
-		return Ref{}, fmt.Errorf("a secret is a reference, never a value: want env:NAME, file:PATH or cmd:PROGRAM")
-	}
-	switch scheme {
-	case "env", "file", "cmd":
-	default:
-		return Ref{}, fmt.Errorf("unknown secret reference %q", scheme+":")
+	if !found || !slices.Contains(Schemes(), scheme) { // the text may be the secret: no part of it is repeated
+		return Ref{}, errors.New("a secret is a reference, never a value: want env:NAME, file:PATH or cmd:PROGRAM")
 	}
 	name = strings.TrimSpace(name)
 	if name == "" {

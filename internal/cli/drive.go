@@ -81,7 +81,7 @@ func drive(ctx context.Context, o *options, environment, dataDir, id string, rea
 	}
 	eng := engine.New(engine.Options{
 		World: world, Log: log, Run: id, Attempts: filepath.Join(dataDir, "attempts"),
-		Shim: shim.Options{}, Lease: lease, Open: s.openEnvironment, Notify: s.notifier(world),
+		Shim: shim.Options{}, Lease: lease, Open: s.openEnvironment, Notify: s.notifier(world, filepath.Join(runFolder(dataDir, id), "notices")),
 		BypassToken: s.bypassToken(), ProbeGap: probeGap, Verify: s.verifySignature,
 	})
 	serving := make(chan error, 1)

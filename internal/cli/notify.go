@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type notice struct {
 	Environment string `json:"environment"`
 	Release     string `json:"release"`
 	Run         string `json:"run"`
+	ID          string `json:"id"`
 	Item        string `json:"item,omitempty"`
 	Status      string `json:"status"`
 	Text        string `json:"text"`
@@ -38,7 +40,7 @@ const (
 
 // notifier tells people what the configuration asks for. A message that cannot
 // be delivered never holds a run up; it is noted in the run's log.
-func (s *site) notifier(w *engine.World) func(context.Context, run.Effect, *run.State) {
+func (s *site) notifier(w *engine.World, sent string) func(context.Context, run.Effect, *run.State) {
 	n := s.cfg.Notifications
 	if len(n.On) == 0 || len(n.To) == 0 {
 		return nil
@@ -47,15 +49,22 @@ func (s *site) notifier(w *engine.World) func(context.Context, run.Effect, *run.
 		if !slices.Contains(n.On, effect.Reason) {
 			return
 		}
+		if before, err := os.ReadFile(sent); err == nil && slices.Contains(strings.Fields(string(before)), strconv.Itoa(effect.Attempt)) {
+			return
+		}
 		message := notice{
 			About: effect.Reason, Project: state.Plan.Project, Environment: state.Plan.Environment,
-			Release: state.Plan.Release.Version, Run: state.Run, Item: effect.Item, Status: string(state.Status()),
+			Release: state.Plan.Release.Version, Run: state.Run, ID: fmt.Sprintf("%s/notice/%d", state.Run, effect.Attempt), Item: effect.Item, Status: string(state.Status()),
 			Text: w.Redactor.String(state.Advise().String()), At: time.Now().UTC().Format(time.RFC3339),
 		}
 		for _, to := range n.To {
 			if err := s.deliver(ctx, w, to, message); err != nil {
 				fmt.Fprintf(os.Stderr, "%s notify %s: %s\n", message.At, message.About, w.Redactor.String(err.Error()))
 			}
+		}
+		// A crash before this line sends the message again, with the same id.
+		if err := appendLine(sent, []byte(strconv.Itoa(effect.Attempt))); err != nil {
+			fmt.Fprintf(os.Stderr, "%s notify %s: %s\n", message.At, message.About, err)
 		}
 	}
 }
@@ -80,7 +89,7 @@ func (s *site) deliver(ctx context.Context, w *engine.World, to string, message 
 		address = value.Reveal()
 	}
 	for try := 1; ; try++ {
-		if err = post(ctx, address, text, message.Run+"/"+message.About+"/"+message.Item); err == nil || try == noticeTries {
+		if err = post(ctx, address, text, message.ID); err == nil || try == noticeTries {
 			return err
 		}
 		select {

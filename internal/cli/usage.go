@@ -62,4 +62,3 @@ func flagMistake(cmd *cobra.Command, err error) error {
 	}
 	return fail(ExitUsage, hint, "%w", err)
 }
-

@@ -47,7 +47,8 @@ type Options struct {
 	Lease    Lease
 	// Open gives the journal of another environment.
 	Open func(ctx context.Context, environment string) (journal.Reader, error)
-	// Notify tells people; it must not block for long.
+	// Notify tells people, once for each Attempt: after a crash it is asked again for
+	// what may not have been sent. It may take its time, within limits of its own.
 	Notify func(ctx context.Context, effect run.Effect, s *run.State)
 	// BypassToken is the secret reference of the maintenance bypass.
 	BypassToken string
@@ -115,8 +116,8 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 		e.working.Wait()
 	}()
 	var err error
-	var last []run.Effect
-	if e.state, e.tail, last, err = replay(ctx, e.Log, e.Run); err != nil {
+	var told []run.Effect
+	if e.state, e.tail, told, err = replay(ctx, e.Log, e.Run); err != nil {
 		return e.state, err
 	}
 	fence, err := shim.Fence(e.Attempts)
@@ -136,9 +137,9 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 	if !e.state.Closed {
 		e.push(run.Event{Type: run.RunResumed, Epoch: epoch})
 	}
-	for _, effect := range last {
-		if effect.Type == run.Notify { // all else is asked for again by the resumption
-			e.perform(ctx, epoch, effect)
+	for _, notice := range told { // all else is asked for again by the resumption
+		if e.state.StillTrue(notice) {
+			e.perform(ctx, epoch, notice)
 		}
 	}
 	return e.state, e.loop(ctx, epoch)

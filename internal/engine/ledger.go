@@ -188,7 +188,7 @@ func Replay(ctx context.Context, log journal.Reader, id string) (run.State, jour
 
 // replay also gives the effects of the last event, of which it is unknown whether
 // they have been performed.
-func replay(ctx context.Context, log journal.Reader, id string) (state run.State, tail journal.Tail, last []run.Effect, err error) {
+func replay(ctx context.Context, log journal.Reader, id string) (state run.State, tail journal.Tail, told []run.Effect, err error) {
 	for stored, err := range log.Read(ctx, id, 0) {
 		if err != nil {
 			return state, tail, nil, fmt.Errorf("read run %s: %w", id, err)
@@ -197,13 +197,19 @@ func replay(ctx context.Context, log journal.Reader, id string) (state run.State
 		if err != nil {
 			return state, tail, nil, fmt.Errorf("run %s, event %d: %w", id, stored.Seq, err)
 		}
-		state, last = run.Step(state, event)
+		var effects []run.Effect
+		state, effects = run.Step(state, event)
+		for _, e := range effects {
+			if e.Type == run.Notify {
+				told = append(told, e)
+			}
+		}
 		tail = stored.Tail()
 	}
 	if state.Plan == nil {
 		return state, tail, nil, fmt.Errorf("there is no run %s here", id)
 	}
-	return state, tail, last, nil
+	return state, tail, told, nil
 }
 
 // DecodeEvent reads an event's body.

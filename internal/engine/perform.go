@@ -41,7 +41,9 @@ func (e *Engine) perform(ctx context.Context, epoch uint64, effect run.Effect) {
 		e.setTimer(ctx, effect)
 	case run.Notify:
 		if e.Notify != nil {
-			e.goDo(func() { e.Notify(ctx, effect, &state) })
+			// The message that a run is over is sent when its process is about to end.
+			told := context.WithoutCancel(ctx)
+			e.goDo(func() { e.Notify(told, effect, &state) })
 		}
 	case run.Close:
 		e.push(run.Event{Type: run.RunClosed, Verdict: effect.Reason})

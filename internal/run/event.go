@@ -109,9 +109,10 @@ const (
 
 // Effect is one duty of the shell.
 type Effect struct {
-	Type    EffectType `json:"type"`
-	Item    string     `json:"item,omitempty"`
-	Attempt int        `json:"attempt,omitempty"`
+	Type EffectType `json:"type"`
+	Item string     `json:"item,omitempty"`
+	// Attempt counts an item's attempts; of a Notify it is the run's number of it.
+	Attempt int `json:"attempt,omitempty"`
 	// Key identifies the action to targets that drop repeats: the same for every
 	// repetition that must not act twice.
 	Key   string    `json:"key,omitempty"`

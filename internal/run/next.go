@@ -1,5 +1,7 @@
 package run
 
+import "slices"
+
 // Status tells how the whole run stands.
 func (s *State) Status() RunStatus {
 	switch {
@@ -88,4 +90,21 @@ func (s *State) where(want func(i int) bool) []int {
 		}
 	}
 	return out
+}
+
+// StillTrue reports whether what a Notify says stands: a message that was not sent
+// before a crash is worth sending only then.
+func (s *State) StillTrue(notice Effect) bool {
+	i, known := s.at(notice.Item)
+	switch notice.Reason {
+	case "done":
+		return s.Closed || s.closeAsked
+	case "your_turn":
+		return known && slices.Contains(s.Asked(), i)
+	case "held":
+		return known && slices.Contains(s.Blocking(), i)
+	case "in_doubt":
+		return known && slices.Contains(s.InDoubt(), i)
+	}
+	return false
 }

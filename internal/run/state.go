@@ -198,6 +198,10 @@ type State struct {
 	Result   RunStatus
 	ClosedAt time.Time
 
+	// Notices counts what people have been told: the number of a Notify is its
+	// Attempt, the same in every replay.
+	Notices int
+
 	shape *shape
 	// closeAsked tells that Close has been emitted, toldDone that people know.
 	closeAsked, toldDone bool

@@ -28,7 +28,13 @@ func Step(s State, e Event) (State, []Effect) {
 	return s, m.effects
 }
 
-func (m *machine) emit(e Effect) { m.effects = append(m.effects, e) }
+func (m *machine) emit(e Effect) {
+	if e.Type == Notify {
+		m.Notices++
+		e.Attempt = m.Notices
+	}
+	m.effects = append(m.effects, e)
+}
 
 func (m *machine) timer(id string, at time.Time) {
 	m.emit(Effect{Type: SetTimer, Timer: id, At: at})

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"strings"
 
 	"allclear.dev/allclear/internal/checklist"
 	"allclear.dev/allclear/internal/metrics"
@@ -21,6 +22,9 @@ var pageText string
 // files, readable on light, dark and paper (A4), with the timeline as a drawing
 // and the filled-in checklist at its end. The arguments are those of Markdown.
 func HTML(src []byte, list *checklist.Checklist, s *run.State, events []run.Event) ([]byte, error) {
+	if list == nil || !bytes.Equal(list.Source, src) {
+		list, _ = checklist.Parse("checklist", src)
+	}
 	filled, err := Markdown(src, list, s, events)
 	if err != nil {
 		return nil, err
@@ -31,7 +35,7 @@ func HTML(src []byte, list *checklist.Checklist, s *run.State, events []run.Even
 	}
 	m := metrics.Of(events)
 	var out bytes.Buffer
-	if err := page.Execute(&out, pageOf(s, &m, filled)); err != nil {
+	if err := page.Execute(&out, pageOf(s, list, &m, filled)); err != nil {
 		return nil, fmt.Errorf("write the page: %w", err)
 	}
 	return out.Bytes(), nil
@@ -39,17 +43,17 @@ func HTML(src []byte, list *checklist.Checklist, s *run.State, events []run.Even
 
 // page is what the template shows.
 type page struct {
+	verdict
 	Run, Project, Environment, Release, Revision   string
 	Previous, PreviousRevision, Migrations, Config string
 	Plan, Checklist, Starter                       string
-	Started, Ended, AsOf, Result, Advice           string
-	ResultTone                                     tone
+	Started, Ended, AsOf                           string
 	Closed, Emergency                              bool
 	Counts                                         []pageCount
 	Time                                           timeline
 	Total                                          int
 	Gates                                          []pageGate
-	People                                         []pagePerson
+	Persons                                        []pagePerson
 	Watches                                        []pageItem
 	Metrics                                        []metrics.Metric
 	Issues, Notes                                  []string
@@ -62,33 +66,44 @@ type pageCount struct {
 }
 
 type pageGate struct {
-	Title, Word string
-	Tone        tone
-	Items       []pageItem
+	mark
+	Title  string
+	Groups []pageGroup
 }
 
+// pageGroup holds the items of a section that belong to one gate.
+type pageGroup struct {
+	Title string
+	Items []pageItem
+}
+
+// pageItem is an item; Number is its place in the plan, by which the page links
+// to it.
 type pageItem struct {
 	mark
+	Number                              int
 	Text, ID, When, By, Reason, Samples string
 	Evidence                            []string
 }
 
 type pagePerson struct {
-	What, Who, When, Detail string
-	Tone                    tone
+	What, Item, Who, When, Detail string
+	Tone                          tone
+	Digests                       []string
 }
 
-func pageOf(s *run.State, m *metrics.Metrics, filled []byte) page {
+func pageOf(s *run.State, list *checklist.Checklist, m *metrics.Metrics, filled []byte) page {
 	all := entries(s)
 	p := page{
-		Run: clean(s.Run), Project: clean(s.Plan.Project), Environment: clean(s.Plan.Environment),
+		verdict: verdictOf(s, all, m),
+		Run:     clean(s.Run), Project: clean(s.Plan.Project), Environment: clean(s.Plan.Environment),
 		Release: clean(s.Plan.Release.Version), Revision: clean(s.Plan.Release.Revision),
 		Previous: clean(s.Plan.Previous.Version), PreviousRevision: clean(s.Plan.Previous.Revision),
 		Migrations: clean(s.Plan.Migrations), Config: clean(s.Plan.Config), Plan: s.PlanDigest,
 		Checklist: clean(s.Plan.Checklist), Starter: clean(s.Starter),
-		Started: stamp(s.StartedAt), Ended: stamp(s.ClosedAt), AsOf: stamp(s.Now), Result: string(s.Status()),
-		Advice: clean(s.Advise().String()), ResultTone: resultTone(s), Closed: s.Closed, Emergency: s.Emergency,
-		Counts: countsOf(all), Time: timelineOf(s, all, m), Gates: gatesOf(s, all), People: peopleOf(s, all),
+		Started: stamp(s.StartedAt), Ended: clock(s.ClosedAt, s.StartedAt), AsOf: clock(s.Now, s.StartedAt),
+		Closed: s.Closed, Emergency: s.Emergency,
+		Counts: countsOf(all), Time: timelineOf(s, all, m), Gates: gatesOf(s, list, all), Persons: peopleOf(s, all),
 		Watches: watchesOf(s, all), Metrics: m.List(), Notes: notes(s), Filled: string(bytes.ToValidUTF8(filled, []byte("\uFFFD"))),
 	}
 	for _, i := range m.Issues {
@@ -107,20 +122,6 @@ func pageOf(s *run.State, m *metrics.Metrics, filled []byte) page {
 		p.Total += c.N
 	}
 	return p
-}
-
-func resultTone(s *run.State) tone {
-	switch s.Status() {
-	case run.RunDone:
-		return toneGood
-	case run.RunRolledBack, run.RunRollingBack:
-		return toneOver
-	case run.RunHeld, run.RunInDoubt, run.RunAborted:
-		return toneBad
-	case run.RunWaiting, run.RunPaused:
-		return toneWait
-	}
-	return toneRun
 }
 
 // countsOf counts the items by how they stand, in the order in which they first
@@ -147,32 +148,38 @@ func countsOf(all []entry) []pageCount {
 	return out
 }
 
-func gatesOf(s *run.State, all []entry) []pageGate {
+func gatesOf(s *run.State, list *checklist.Checklist, all []entry) []pageGate {
+	titles := map[string]string{}
+	for _, ph := range list.Phases {
+		for _, sec := range ph.Sections {
+			titles[sec.ID] = clean(sec.Title)
+		}
+	}
 	var out []pageGate
 	for k, ph := range s.Plan.Phases {
-		g := pageGate{Title: clean(ph.Title), Word: "the gate is closed", Tone: toneMuted}
-		switch {
-		case s.Passed[k]:
-			g.Word, g.Tone = "passed "+stamp(s.GateAt[k]), toneGood
-		case ph.Rollback && !s.Rollback:
-			g.Word = "not needed"
-		case ph.Rollback != s.Rollback:
-			g.Word, g.Tone = "left by the rollback", toneOver
-		}
+		g := pageGate{mark: gateMark(s, k), Title: clean(ph.Title)}
+		section := ""
 		for i := range all {
-			if all[i].Item.Gate == ph.ID {
-				g.Items = append(g.Items, pageItemOf(&all[i], s))
+			it := all[i].Item
+			if it.Gate != ph.ID {
+				continue
 			}
+			if len(g.Groups) == 0 || it.Section != section {
+				section = it.Section
+				g.Groups = append(g.Groups, pageGroup{Title: titles[section]})
+			}
+			last := &g.Groups[len(g.Groups)-1]
+			last.Items = append(last.Items, pageItemOf(i, &all[i], s))
 		}
-		if len(g.Items) > 0 {
+		if len(g.Groups) > 0 {
 			out = append(out, g)
 		}
 	}
 	return out
 }
 
-func pageItemOf(e *entry, s *run.State) pageItem {
-	out := pageItem{mark: e.mark, Text: clean(e.Item.Text), ID: clean(e.Item.ID), Reason: e.Reason, Evidence: e.Evidence}
+func pageItemOf(number int, e *entry, s *run.State) pageItem {
+	out := pageItem{mark: e.mark, Number: number, Text: label(e.Item.Text), ID: clean(e.Item.ID), Reason: e.Reason, Evidence: e.Evidence}
 	if !e.At.IsZero() {
 		out.When = clock(e.At, s.StartedAt)
 	}
@@ -182,6 +189,16 @@ func pageItemOf(e *entry, s *run.State) pageItem {
 	return out
 }
 
+// label is an item's text without the blanks to be filled in by hand: "Tech Lead:
+// ____ Date: ____" is "Tech Lead".
+func label(text string) string {
+	text = clean(text)
+	if before, _, found := strings.Cut(text, "___"); found && strings.Trim(before, " :_") != "" {
+		return strings.TrimRight(before, " :")
+	}
+	return text
+}
+
 func watchesOf(s *run.State, all []entry) []pageItem {
 	var out []pageItem
 	for i := range all {
@@ -189,7 +206,7 @@ func watchesOf(s *run.State, all []entry) []pageItem {
 		if w == nil || rule == nil || rule.Every <= 0 {
 			continue
 		}
-		item := pageItemOf(&all[i], s)
+		item := pageItemOf(i, &all[i], s)
 		item.Samples = fmt.Sprintf("%d passed, %d failed, %d without an answer, of %d over %s", w.Passed, w.Failed, w.Errors, rule.Expected(), metrics.Words(rule.For))
 		out = append(out, item)
 	}
@@ -201,19 +218,24 @@ func peopleOf(s *run.State, all []entry) []pagePerson {
 	var out []pagePerson
 	for i := range all {
 		e := &all[i]
-		text, st := clean(e.Item.Text), e.St
+		text, st := label(e.Item.Text), e.St
 		for _, v := range st.Voided {
-			out = append(out, pagePerson{"void: " + text, clean(v.Person) + " as " + clean(v.Role), stamp(v.At), clean(v.Reason), toneMuted})
+			out = append(out, pagePerson{"void", text, clean(v.Person) + " as " + clean(v.Role), clock(v.At, s.StartedAt), clean(v.Reason), toneMuted, nil})
 		}
 		switch g := st.Sign; {
-		case g != nil && g.Approve:
-			out = append(out, pagePerson{"go: " + text, clean(g.Person) + " as " + clean(g.Role), stamp(g.At), "key " + clean(g.KeyPrint) + ", subject " + clean(g.Subject), toneGood})
 		case g != nil:
-			out = append(out, pagePerson{"no-go: " + text, clean(g.Person) + " as " + clean(g.Role), stamp(g.At), clean(g.Note), toneBad})
+			p := pagePerson{"go", text, clean(g.Person) + " as " + clean(g.Role), clock(g.At, s.StartedAt), clean(g.Note), toneGood, []string{"subject " + clean(g.Subject)}}
+			if !g.Approve {
+				p.What, p.Tone = "no-go", toneBad
+			}
+			if g.KeyPrint != "" {
+				p.Digests = append(p.Digests, "key "+clean(g.KeyPrint))
+			}
+			out = append(out, p)
 		case s.Waived(i):
-			out = append(out, pagePerson{"waived: " + text, clean(st.Waiver.Person), "until " + stamp(st.Waiver.Until), clean(st.Waiver.Reason), toneOver})
+			out = append(out, pagePerson{"waived", text, clean(st.Waiver.Person), "until " + stamp(st.Waiver.Until), clean(st.Waiver.Reason), toneOver, nil})
 		case st.Actor != "" && st.Status.Settled():
-			out = append(out, pagePerson{e.Word + ": " + text, e.By, stamp(st.SettledAt), e.Reason, e.Tone})
+			out = append(out, pagePerson{e.Word, text, e.By, clock(st.SettledAt, s.StartedAt), e.Reason, e.Tone, nil})
 		}
 	}
 	return out

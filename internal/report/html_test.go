@@ -30,7 +30,7 @@ func TestHTMLIsSelfContained(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{`<script`, `(?i)\son[a-z]+=`, `\ssrc=`, `\shref=`, `url\(`, `@import`, `<link`, `<iframe`, `https?://`} {
+	for _, pattern := range []string{`<script`, `(?i)\son[a-z]+=`, `\ssrc=`, `\shref=\"?[^\"#]`, `url\(`, `@import`, `<link`, `<iframe`, `https?://`} {
 		if found := regexp.MustCompile(pattern).Find(got); found != nil {
 			t.Errorf("the page has %q", found)
 		}

@@ -8,31 +8,29 @@ import (
 	"allclear.dev/allclear/internal/run"
 )
 
-// The drawing's measures, in its own units: it is 800 wide.
-const (
-	lineLeft  = 170.0
-	lineRight = 790.0
-	lineTop   = 22
-	rowHeight = 20
-	barHeight = 14
-)
+// maxTicks bounds the times written above the drawing, so that they do not touch
+// on a telephone.
+const maxTicks = 4
 
-// timeline is the drawing of when what happened.
+// timeline is the drawing of when what happened. All measures are percentages, so
+// that the drawing fits every width while its texts keep their size.
 type timeline struct {
-	Height  int
 	Summary string
-	Grid    []gridLine
+	Ticks   []tick
 	Rows    []timeRow
 }
 
-type gridLine struct{ X, Label string }
+// tick is a time above the drawing; Anchor keeps the text inside at both ends.
+type tick struct{ X, Anchor, Label string }
 
 type timeRow struct {
+	mark
 	Label string
-	TextY int
 	Bars  []bar
 }
 
+// bar is one stretch. What went wrong is higher than what went well, so that
+// colour is not needed to see it.
 type bar struct {
 	X, W  string
 	Y, H  int
@@ -40,7 +38,7 @@ type bar struct {
 	Label string
 }
 
-// scale maps times to the drawing.
+// scale maps times to percentages of the drawing's width.
 type scale struct {
 	from time.Time
 	span time.Duration
@@ -48,66 +46,133 @@ type scale struct {
 
 func (c scale) x(t time.Time) float64 {
 	if t.IsZero() || t.Before(c.from) {
-		return lineLeft
+		return 0
 	}
-	return min(lineLeft+(lineRight-lineLeft)*float64(t.Sub(c.from))/float64(c.span), lineRight)
+	return min(100*float64(t.Sub(c.from))/float64(c.span), 100)
 }
 
-func (c scale) bar(row int, from, to time.Time, t tone, label string) bar {
+func (c scale) bar(from, to time.Time, t tone, label string) bar {
 	x := c.x(from)
-	width := max(c.x(to)-x, 1.5) // what took no time is seen, too
-	return bar{X: fmt.Sprintf("%.1f", x), W: fmt.Sprintf("%.1f", width), Y: lineTop + row*rowHeight, H: barHeight, Tone: t, Label: label}
+	out := bar{X: fmt.Sprintf("%.2f", x), W: fmt.Sprintf("%.2f", max(c.x(to)-x, 0.05)), Y: 30, H: 40, Tone: t, Label: label}
+	if t == toneBad || t == toneNone {
+		out.Y, out.H = 10, 80
+	}
+	return out
 }
 
-// timelineOf draws a row for each gate with its items, one for each watch, and
-// one for maintenance.
+// timelineOf draws a row for each gate with its items, one for the watches that
+// went alike, and one each for maintenance and going back.
 func timelineOf(s *run.State, all []entry, m *metrics.Metrics) timeline {
-	c := scale{s.StartedAt, max(s.Now.Sub(s.StartedAt), time.Second)}
-	var t timeline
-	add := func(label string, bars []bar) {
-		if len(bars) == 0 {
-			return
-		}
-		if runes := []rune(label); len(runes) > 26 {
-			label = string(runes[:25]) + "…"
-		}
-		t.Rows = append(t.Rows, timeRow{Label: label, TextY: lineTop + len(t.Rows)*rowHeight + 11, Bars: bars})
-	}
-	for _, ph := range s.Plan.Phases {
-		add(clean(ph.Title), gateBars(c, len(t.Rows), ph.ID, all))
-	}
-	for i := range all {
-		if w := all[i].St.Watch; w != nil {
-			end := all[i].St.SettledAt
-			if !all[i].St.Status.Settled() {
-				end = s.Now
-			}
-			add("watch: "+clean(all[i].Item.Text), []bar{c.bar(len(t.Rows), w.StartedAt, end, all[i].Tone, clean(all[i].Item.Text)+": "+all[i].Word)})
+	end := endOf(s)
+	c := scale{s.StartedAt, max(end.Sub(s.StartedAt), time.Second)}
+	t := timeline{Ticks: c.ticks()}
+	add := func(label string, m mark, bars []bar) {
+		if len(bars) > 0 {
+			t.Rows = append(t.Rows, timeRow{mark: m, Label: label, Bars: bars})
 		}
 	}
+	for k, ph := range s.Plan.Phases {
+		add(clean(ph.Title), gateMark(s, k), gateBars(c, ph.ID, all))
+	}
+	t.Rows = append(t.Rows, watchRows(c, s, all)...)
 	var down []bar
+	var held time.Duration
 	for _, i := range m.Maintenance {
-		end := i.End
-		if end.IsZero() {
-			end = s.Now
+		to := i.End
+		if to.IsZero() {
+			to = end
 		}
-		down = append(down, c.bar(len(t.Rows), i.Start, end, toneWait, "maintenance for "+metrics.Words(end.Sub(i.Start))))
+		held += to.Sub(i.Start)
+		down = append(down, c.bar(i.Start, to, toneWait, "maintenance for "+metrics.Words(to.Sub(i.Start))))
 	}
-	add("maintenance", down)
+	add("Maintenance", mark{"◷", metrics.Words(held), toneWait}, down)
 	if s.Rollback {
-		add("rollback", []bar{c.bar(len(t.Rows), s.RollbackAt, s.Now, toneOver, "rollback from "+stamp(s.RollbackAt))})
+		add("Going back", mark{"↶", metrics.Words(end.Sub(s.RollbackAt)), toneOver}, []bar{c.bar(s.RollbackAt, end, toneOver, "rollback from "+stamp(s.RollbackAt))})
 	}
-	t.Height = lineTop + len(t.Rows)*rowHeight + 6
-	t.Summary = fmt.Sprintf("From %s to %s, %s in all: %d gates, watches and other rows. The tables below say the same.", stamp(s.StartedAt), stamp(s.Now), metrics.Words(s.Now.Sub(s.StartedAt)), len(t.Rows))
-	for part := range 5 {
-		at := c.from.Add(c.span / 5 * time.Duration(part))
-		t.Grid = append(t.Grid, gridLine{fmt.Sprintf("%.1f", c.x(at)), clock(at, c.from)})
-	}
+	t.Summary = fmt.Sprintf("From %s to %s, %s in all. Times are UTC. A high bar failed or had no answer; a hollow one was waived, superseded or taken back. The lists below say the same.",
+		stamp(s.StartedAt), stamp(end), metrics.Words(end.Sub(s.StartedAt)))
 	return t
 }
 
+// endOf is the moment up to which the documents speak.
+func endOf(s *run.State) time.Time {
+	if s.Closed && !s.ClosedAt.IsZero() {
+		return s.ClosedAt
+	}
+	return s.Now
+}
+
+// ticks are round times, as many as fit.
+func (c scale) ticks() []tick {
+	step := 24 * time.Hour
+	for _, s := range []time.Duration{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600} {
+		if step = s * time.Second; c.span <= maxTicks*step {
+			break
+		}
+	}
+	for c.span > maxTicks*step {
+		step *= 2
+	}
+	form := "15:04"
+	switch {
+	case step < time.Minute:
+		form = "15:04:05"
+	case step >= 24*time.Hour:
+		form = "2 Jan"
+	case c.span > 24*time.Hour:
+		form = "2 Jan 15h"
+	}
+	var out []tick
+	for at := c.from.UTC().Truncate(step); !at.After(c.from.Add(c.span)); at = at.Add(step) {
+		if at.Before(c.from) {
+			continue
+		}
+		x, anchor := c.x(at), "middle"
+		switch {
+		case x < 8:
+			anchor = "start"
+		case x > 92:
+			anchor = "end"
+		}
+		out = append(out, tick{fmt.Sprintf("%.2f", x), anchor, at.Format(form)})
+	}
+	return out
+}
+
+// watchRows has a row for all watches that began, ended and went alike.
+func watchRows(c scale, s *run.State, all []entry) []timeRow {
+	type key struct {
+		from, to string
+		word     string
+	}
+	var rows []timeRow
+	index, count := map[key]int{}, map[key]int{}
+	for i := range all {
+		e := &all[i]
+		w := e.St.Watch
+		if w == nil {
+			continue
+		}
+		to := e.St.SettledAt
+		if !e.St.Status.Settled() {
+			to = endOf(s)
+		}
+		text := clean(e.Item.Text)
+		k := key{stamp(w.StartedAt), stamp(to), e.Word}
+		count[k]++
+		if at, ok := index[k]; ok {
+			rows[at].Label = fmt.Sprintf("%d watches", count[k])
+			rows[at].Bars[0].Label += "; " + text
+			continue
+		}
+		index[k] = len(rows)
+		rows = append(rows, timeRow{mark: e.mark, Label: "Watch: " + text, Bars: []bar{c.bar(w.StartedAt, to, e.Tone, e.Word+": "+text)}})
+	}
+	return rows
+}
+
 // gateBars are the items of a gate that took place.
-func gateBars(c scale, row int, gate string, all []entry) []bar {
+func gateBars(c scale, gate string, all []entry) []bar {
 	var bars []bar
 	for i := range all {
 		e := &all[i]
@@ -118,7 +183,7 @@ func gateBars(c scale, row int, gate string, all []entry) []bar {
 		if from.IsZero() {
 			from = e.St.SettledAt
 		}
-		bars = append(bars, c.bar(row, from, e.St.SettledAt, e.Tone, clean(e.Item.Text)+": "+e.Word+" "+clock(e.St.SettledAt, c.from)))
+		bars = append(bars, c.bar(from, e.St.SettledAt, e.Tone, clean(e.Item.Text)+": "+e.Word+" "+clock(e.St.SettledAt, c.from)))
 	}
 	return bars
 }

@@ -68,6 +68,7 @@ func (o *options) checkNow(ctx context.Context, s *site, p *run.Plan, facts map[
 	if err != nil {
 		return err
 	}
+	world.Discard = true
 	eng := engine.New(engine.Options{World: world, Open: s.openEnvironment})
 	state, _ := run.Step(run.State{}, run.Event{Type: run.RunStarted, At: time.Now(), Run: "check", Plan: p, Facts: facts, Actor: "check"})
 	results := make([]checked, len(items))

@@ -25,8 +25,26 @@ func StoreBlob(dir, name string, content io.Reader, redactor *secret.Redactor) (
 	}
 	defer removeQuietly(tmp.Name())
 	defer tmp.Close()
+	a, err := digestTo(tmp, name, content, redactor)
+	if err != nil {
+		return check.Artefact{}, err
+	}
+	if info, err := os.Stat(BlobPath(dir, a.SHA256)); err == nil && info.Size() == a.Size {
+		return a, nil // the same bytes, durable since they were kept
+	}
+	return a, keepBlob(dir, tmp, a.SHA256)
+}
+
+// DigestBlob is StoreBlob without keeping the content.
+func DigestBlob(name string, content io.Reader, redactor *secret.Redactor) (check.Artefact, error) {
+	return digestTo(io.Discard, name, content, redactor)
+}
+
+// digestTo writes content, redacted, and gives its name, digest and size.
+func digestTo(w io.Writer, name string, content io.Reader, redactor *secret.Redactor) (check.Artefact, error) {
 	hash := sha256.New()
-	redacting := redactor.Writer(io.MultiWriter(tmp, hash))
+	size := counter(0)
+	redacting := redactor.Writer(io.MultiWriter(w, hash, &size))
 	n, err := io.Copy(redacting, io.LimitReader(content, maxArtefact+1))
 	if err != nil {
 		return check.Artefact{}, fmt.Errorf("write blob: %w", err)
@@ -37,25 +55,30 @@ func StoreBlob(dir, name string, content io.Reader, redactor *secret.Redactor) (
 	if err := redacting.Close(); err != nil {
 		return check.Artefact{}, fmt.Errorf("write blob: %w", err)
 	}
-	return keepBlob(dir, name, tmp, hex.EncodeToString(hash.Sum(nil)))
+	return check.Artefact{Name: name, SHA256: hex.EncodeToString(hash.Sum(nil)), Size: int64(size)}, nil
 }
 
-func keepBlob(dir, name string, tmp *os.File, digest string) (check.Artefact, error) {
-	size, err := tmp.Seek(0, io.SeekEnd)
-	if err != nil {
-		return check.Artefact{}, fmt.Errorf("write blob: %w", err)
-	}
+// counter counts bytes.
+type counter int64
+
+// Write counts.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+func keepBlob(dir string, tmp *os.File, digest string) error {
 	if err := tmp.Sync(); err != nil {
-		return check.Artefact{}, fmt.Errorf("sync blob: %w", err)
+		return fmt.Errorf("sync blob: %w", err)
 	}
 	path := BlobPath(dir, digest)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return check.Artefact{}, fmt.Errorf("create blob folder: %w", err)
+		return fmt.Errorf("create blob folder: %w", err)
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {
-		return check.Artefact{}, fmt.Errorf("keep blob: %w", err)
+		return fmt.Errorf("keep blob: %w", err)
 	}
-	return check.Artefact{Name: name, SHA256: digest, Size: size}, nil
+	return nil
 }
 
 // BlobPath is where a blob with this digest is kept.

@@ -10,7 +10,7 @@ import (
 
 // maxTicks bounds the times written above the drawing, so that they do not touch
 // on a telephone.
-const maxTicks = 4
+const maxTicks = 5
 
 // timeline is the drawing of when what happened. All measures are percentages, so
 // that the drawing fits every width while its texts keep their size.

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"allclear.dev/allclear/internal/metrics"
 	"allclear.dev/allclear/internal/run"
@@ -13,15 +14,17 @@ const maxStops = 5
 // verdict is what the first screen of the page says: how it went, in one
 // sentence why, and which items stood in the way.
 type verdict struct {
-	Verdict    mark
-	Lead       string
-	Signers    []string
-	Took       string
-	People     string
-	Downtime   string
-	StopsTitle string
-	Stops      []pageItem
-	MoreStops  int
+	Verdict  mark
+	Lead     string
+	Signers  []string
+	Took     string
+	People   string
+	Downtime string
+	// DowntimeNote says what the downtime does not count.
+	DowntimeNote string
+	StopsTitle   string
+	Stops        []pageItem
+	MoreStops    int
 }
 
 func verdictOf(s *run.State, all []entry, m *metrics.Metrics) verdict {
@@ -31,7 +34,7 @@ func verdictOf(s *run.State, all []entry, m *metrics.Metrics) verdict {
 	}
 	for _, metric := range m.List() {
 		if metric.Name == "Downtime" {
-			v.Downtime = metric.Value
+			v.Downtime, v.DowntimeNote, _ = strings.Cut(metric.Value, "; ")
 		}
 	}
 	if s.Closed {

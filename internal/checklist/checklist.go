@@ -110,10 +110,11 @@ type Item struct {
 	// Blanks are the fields to fill in of the item's text.
 	Blanks []Blank
 
-	// textEnd is the offset behind the text's last line, indent the width of the
-	// indentation that continues the item, or -1 when quotation marks belong to it.
-	textEnd, indent int
-	idPath          string
+	// textEnd is the offset behind the text's last line.
+	textEnd int
+	// lead is what a line must begin with to belong to the item.
+	lead   string
+	idPath string
 }
 
 // CodeBlock is an ordinary fence.

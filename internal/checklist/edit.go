@@ -68,16 +68,16 @@ type slot struct {
 	after int
 	// like is the offset of what the block is indented like, or -1.
 	like int
-	// indent is the width of that indentation, or -1 when there is more to it.
-	indent int
+	// lead is that indentation in spaces, as Markdown measures it.
+	lead string
 	// block is the one that is there, or nil.
 	block *Block
 }
 
-func (c *Checklist) slot() slot { return slot{c.after, -1, -1, c.Block} }
-func (p *Phase) slot() slot     { return slot{p.after, -1, -1, p.Block} }
-func (s *Section) slot() slot   { return slot{s.after, -1, -1, s.Block} }
-func (i *Item) slot() slot      { return slot{i.textEnd, i.Box - 1, i.indent, i.Block} }
+func (c *Checklist) slot() slot { return slot{c.after, -1, "", c.Block} }
+func (p *Phase) slot() slot     { return slot{p.after, -1, "", p.Block} }
+func (s *Section) slot() slot   { return slot{s.after, -1, "", s.Block} }
+func (i *Item) slot() slot      { return slot{i.textEnd, i.Box - 1, i.lead, i.Block} }
 
 // InsertBlock puts a block with the given YAML under an item, right below its
 // text, or under a heading. The block is indented like the item's text and uses
@@ -101,12 +101,11 @@ func InsertBlockEdit(src []byte, owner Owner, yamlText string) (Edit, error) {
 	case at.after > len(src) || at.like >= at.after:
 		return Edit{}, errors.New("insert block: not of this source")
 	}
-	prefix := ""
-	if at.like >= 0 {
-		prefix = continuationOf(src, at.like)
-	}
-	if at.indent >= 0 && columns(prefix) != at.indent {
-		prefix = strings.Repeat(" ", at.indent)
+	prefix := at.lead
+	if at.like >= 0 && !strings.Contains(prefix, ">") {
+		if same := continuationOf(src, at.like); columns(same) == len(prefix) {
+			prefix = same
+		}
 	}
 	lines, err := blockLines(yamlText)
 	if err != nil {

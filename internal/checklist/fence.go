@@ -274,10 +274,7 @@ func (b *builder) pushedOut(f fence, at *place) bool {
 
 // textColumn is how far the lines of an item are indented.
 func (b *builder) textColumn(item *Item) int {
-	if item.indent >= 0 {
-		return item.indent
-	}
-	return columns(continuationOf(b.src, item.Box-1))
+	return len(item.lead)
 }
 
 // pushedIntoText reports a block that is indented so far that Markdown reads it

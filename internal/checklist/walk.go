@@ -99,7 +99,7 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 	}
 	item := &Item{
 		Text: text, Pos: b.list.PosAt(start), Box: start + 1, Ticked: b.src[start+1] != ' ',
-		Parent: at.item, textEnd: end, indent: indentation(n),
+		Parent: at.item, textEnd: end, lead: leadOf(n),
 	}
 	item.Raw = b.raw(n, start+3, text)
 	item.Blanks = b.blanksOf(n, start+3)
@@ -116,19 +116,29 @@ func (b *builder) newItem(n ast.Node, at *place) *Item {
 	return item
 }
 
-// indentation is how far a line must be indented to continue the list entries
-// around a block, as Markdown measures them, or -1 inside a quotation.
-func indentation(n ast.Node) int {
-	sum := 0
+// leadOf gives what a line must begin with to continue the list entries and
+// quotations around a block, as Markdown measures them.
+func leadOf(n ast.Node) string {
+	width, quoted := 0, ""
 	for n = n.Parent(); n != nil; n = n.Parent() {
 		switch n := n.(type) {
 		case *ast.ListItem:
-			sum += n.Offset
+			width += n.Offset
 		case *ast.Blockquote:
-			return -1
+			quoted = "> " + spaces(width) + quoted
+			width = 0
 		}
 	}
-	return sum
+	return spaces(width) + quoted
+}
+
+// spaces gives a run of spaces; the short ones share their memory.
+func spaces(width int) string {
+	const some = "                                "
+	if width <= len(some) {
+		return some[:width]
+	}
+	return strings.Repeat(" ", width)
 }
 
 // raw joins the lines of a paragraph as written, from an offset on. Most are the

@@ -3,8 +3,10 @@ package engine
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -67,16 +69,38 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// keepBlob gives a synced file its place. The names are synced too: a journal
+// must not name evidence that a power cut takes away.
 func keepBlob(dir string, tmp *os.File, digest string) error {
 	if err := tmp.Sync(); err != nil {
 		return fmt.Errorf("sync blob: %w", err)
 	}
 	path := BlobPath(dir, digest)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("create blob folder: %w", err)
+	folder := filepath.Dir(path)
+	made := os.Mkdir(folder, 0o700)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return fmt.Errorf("create blob folder: %w", made)
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return fmt.Errorf("keep blob: %w", err)
+	}
+	if err := syncFolder(folder); err != nil {
+		return err
+	}
+	if made == nil {
+		return syncFolder(filepath.Dir(folder))
+	}
+	return nil
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync blob folder: %w", err)
+	}
+	defer folder.Close()
+	if err := folder.Sync(); err != nil {
+		return fmt.Errorf("sync blob folder: %w", err)
 	}
 	return nil
 }

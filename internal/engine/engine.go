@@ -117,7 +117,7 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 	}()
 	var err error
 	var told []run.Effect
-	if e.state, e.tail, told, err = replay(ctx, e.Log, e.Run); err != nil {
+	if e.state, e.tail, told, err = replay(ctx, e.Log, e.Run, e.requests); err != nil {
 		return e.state, err
 	}
 	fence, err := shim.Fence(e.Attempts)
@@ -142,7 +142,8 @@ func (e *Engine) Drive(ctx context.Context) (run.State, error) {
 			e.perform(ctx, epoch, notice)
 		}
 	}
-	return e.state, e.loop(ctx, epoch)
+	err = e.loop(ctx, epoch)
+	return e.state, err
 }
 
 func (e *Engine) loop(ctx context.Context, epoch uint64) error {
@@ -201,6 +202,9 @@ func (e *Engine) commit(ctx context.Context, epoch uint64, batch []message) erro
 			m.answer(fmt.Errorf("encode event: %w", err))
 			continue
 		}
+		if m.event.Request != "" {
+			e.requests[m.event.Request] = true
+		}
 		var next []run.Effect
 		state, next = run.Step(state, m.event)
 		bodies, effects, accepted = append(bodies, body), append(effects, next...), append(accepted, m)
@@ -213,7 +217,7 @@ func (e *Engine) commit(ctx context.Context, epoch uint64, batch []message) erro
 		for _, m := range accepted {
 			m.answer(err)
 		}
-		return fmt.Errorf("append to the journal: %w", err)
+		return e.lost(ctx, epoch, err)
 	}
 	e.state, e.tail = state, stored[len(stored)-1].Tail()
 	for _, m := range accepted {
@@ -225,16 +229,36 @@ func (e *Engine) commit(ctx context.Context, epoch uint64, batch []message) erro
 	return nil
 }
 
+// lost ends the run's process when the journal does not take events. On a full
+// disk the run is paused first, in the room that the journal keeps for that: what
+// is under way ends and keeps its result, nothing new begins, and a person who
+// has made room lets the run go on.
+func (e *Engine) lost(ctx context.Context, epoch uint64, reason error) error {
+	reason = fmt.Errorf("append to the journal: %w", reason)
+	pause := run.Event{Type: run.Paused, Actor: "allclear", At: time.Now().UTC(), Reason: "the disk is full"}
+	if !errors.Is(reason, journal.ErrFull) || run.Refuse(&e.state, pause) != nil {
+		return reason
+	}
+	body, err := journal.Canonical(pause)
+	if err != nil {
+		return errors.Join(reason, err)
+	}
+	stored, err := e.Log.Append(ctx, e.Run, e.tail.Seq, epoch, body)
+	if err != nil {
+		return errors.Join(reason, fmt.Errorf("record the pause: %w", err))
+	}
+	e.state, _ = run.Step(e.state, pause)
+	e.tail = stored[0].Tail()
+	return reason
+}
+
 // errRepeated tells that a request has been carried out before; to whoever
 // repeats it, that is success.
 var errRepeated = errors.New("this request has been carried out already")
 
 func (e *Engine) refuse(s *run.State, event run.Event) error {
-	if event.Request != "" {
-		if e.requests[event.Request] {
-			return errRepeated
-		}
-		e.requests[event.Request] = true
+	if event.Request != "" && e.requests[event.Request] {
+		return errRepeated
 	}
 	if err := run.Refuse(s, event); err != nil {
 		return err

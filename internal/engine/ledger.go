@@ -182,13 +182,13 @@ func dots(id string) string {
 
 // Replay gives a run's state from its journal, and its tail.
 func Replay(ctx context.Context, log journal.Reader, id string) (run.State, journal.Tail, error) {
-	state, tail, _, err := replay(ctx, log, id)
+	state, tail, _, err := replay(ctx, log, id, map[string]bool{})
 	return state, tail, err
 }
 
-// replay also gives the effects of the last event, of which it is unknown whether
-// they have been performed.
-func replay(ctx context.Context, log journal.Reader, id string) (state run.State, tail journal.Tail, told []run.Effect, err error) {
+// replay also gives the notices, of which it is unknown whether they have been
+// sent, and notes the requests that have been carried out.
+func replay(ctx context.Context, log journal.Reader, id string, requests map[string]bool) (state run.State, tail journal.Tail, told []run.Effect, err error) {
 	for stored, err := range log.Read(ctx, id, 0) {
 		if err != nil {
 			return state, tail, nil, fmt.Errorf("read run %s: %w", id, err)
@@ -196,6 +196,9 @@ func replay(ctx context.Context, log journal.Reader, id string) (state run.State
 		event, err := DecodeEvent(stored.Body)
 		if err != nil {
 			return state, tail, nil, fmt.Errorf("run %s, event %d: %w", id, stored.Seq, err)
+		}
+		if event.Request != "" {
+			requests[event.Request] = true
 		}
 		var effects []run.Effect
 		state, effects = run.Step(state, event)

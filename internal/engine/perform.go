@@ -121,18 +121,11 @@ func (e *Engine) acquire(ctx context.Context, pool string) (release func()) {
 
 // check runs an item's type with its time limit. A verdict that comes after the
 // limit does not count, and neither does one of a type that panics.
-func (e *Engine) check(ctx context.Context, s *run.State, item *run.Item, attempt int) (outcome check.Outcome, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			outcome, err = check.Outcome{}, fmt.Errorf("the type panicked: %v\n%s", p, firstLines(string(debug.Stack()), 12))
-		}
-	}()
+func (e *Engine) check(ctx context.Context, s *run.State, item *run.Item, attempt int) (check.Outcome, error) {
 	limit := item.Timeout
 	if limit == 0 {
 		limit = defaultCheckTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
-	defer cancel()
 	info := e.info(s, item, attempt)
 	inst, err := e.World.Instance(item.Type, item.Params, runVars{info, s.Facts})
 	if err != nil {
@@ -140,14 +133,47 @@ func (e *Engine) check(ctx context.Context, s *run.State, item *run.Item, attemp
 	}
 	_, maintenance := s.Held[run.Maintenance]
 	env := e.World.Env(info, "", e.ledger(s), maintenance, io.Discard)
-	outcome, err = inst.Runner.Run(ctx, env)
-	if ctx.Err() != nil {
-		return check.Outcome{}, context.Cause(ctx)
-	}
-	if err == nil && outcome.Verdict != check.Pass && outcome.Verdict != check.Fail {
+	f := within(ctx, limit, "the type", func(ctx context.Context) (f found) {
+		f.outcome, f.err = inst.Runner.Run(ctx, env)
+		return f
+	})
+	if f.err == nil && f.outcome.Verdict != check.Pass && f.outcome.Verdict != check.Fail {
 		return check.Outcome{}, fmt.Errorf("type %s gave no verdict", item.Type)
 	}
-	return outcome, err
+	return f.outcome, f.err
+}
+
+// found is what a type answered.
+type found struct {
+	progress check.Progress
+	outcome  check.Outcome
+	err      error
+}
+
+// within asks a type and waits for its answer no longer than the limit, even when
+// the type does not look at its context. A late answer is dropped; a panic is an
+// answer that could not be had.
+func within(ctx context.Context, limit time.Duration, who string, ask func(context.Context) found) found {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+	defer cancel()
+	answer := make(chan found, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				answer <- found{err: fmt.Errorf("%s panicked: %v\n%s", who, p, firstLines(string(debug.Stack()), 12))}
+			}
+		}()
+		answer <- ask(ctx)
+	}()
+	select {
+	case <-ctx.Done():
+		return found{err: context.Cause(ctx)}
+	case f := <-answer:
+		if ctx.Err() != nil {
+			return found{err: context.Cause(ctx)}
+		}
+		return f
+	}
 }
 
 func fill(event *run.Event, o check.Outcome) {
@@ -286,26 +312,23 @@ func (e *Engine) probe(ctx context.Context, s *run.State, item *run.Item, effect
 	e.send(ctx, event)
 }
 
-func (e *Engine) probeOnce(ctx context.Context, s *run.State, item *run.Item, effect run.Effect) (p check.Progress, o check.Outcome, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the probe panicked: %v", r)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, defaultCheckTimeout)
-	defer cancel()
+func (e *Engine) probeOnce(ctx context.Context, s *run.State, item *run.Item, effect run.Effect) (check.Progress, check.Outcome, error) {
 	_, st := s.Of(item.ID)
 	info := e.info(s, item, effect.Attempt)
 	inst, err := e.World.Instance(item.Type, item.Params, runVars{info, st.IntentFacts})
 	if err != nil {
-		return "", o, err
+		return "", check.Outcome{}, err
 	}
 	prober := inst.Prober()
 	if prober == nil {
-		return "", o, fmt.Errorf("type %s has no probe", item.Type)
+		return "", check.Outcome{}, fmt.Errorf("type %s has no probe", item.Type)
 	}
 	env := e.World.Env(info, effect.Key, e.ledger(s), st.IntentFacts[maintenanceFact] == "on", io.Discard)
-	return prober.Probe(ctx, env)
+	f := within(ctx, defaultCheckTimeout, "the probe", func(ctx context.Context) (f found) {
+		f.progress, f.outcome, f.err = prober.Probe(ctx, env)
+		return f
+	})
+	return f.progress, f.outcome, f.err
 }
 
 // CheckNow runs an item's check once, outside a run's loop.

@@ -175,15 +175,8 @@ func (p paper) section(s *run.State, id string, rows []int, d detail, now time.T
 	if waiting > 0 && d < full {
 		counted += fmt.Sprintf("  %d for people", waiting)
 	}
-	name := p.fit(strings.ReplaceAll(lastPart(id), "-", " "), max(min(p.width-8-len(counted), 40), 8))
+	name := p.fit(s.Plan.SectionTitle(id), max(min(p.width-8-len(counted), 40), 8))
 	return append([]string{fmt.Sprintf("  %s %s %s", p.mark(m), name, counted)}, shown...)
-}
-
-func lastPart(id string) string {
-	if i := strings.LastIndexByte(id, '.'); i >= 0 {
-		return id[i+1:]
-	}
-	return id
 }
 
 // row draws one item on one line.

@@ -146,7 +146,7 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 		for _, it := range rows {
 			if it.Section != section {
 				section = it.Section
-				fmt.Fprintf(&b, "  %s\n", p.cut(section, p.width-2))
+				fmt.Fprintf(&b, "  %s\n", p.cut(pl.SectionTitle(section), p.width-2))
 			}
 			writePlanItem(&b, p, it)
 		}

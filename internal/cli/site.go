@@ -308,5 +308,8 @@ func (o *options) person(s *site) (string, error) {
 	if len(people) == 0 {
 		return "", fail(ExitNotAllowed, "add people: to allclear.yaml", "nobody is listed in allclear.yaml")
 	}
+	if name == "" {
+		return "", fail(ExitNotAllowed, "--as NAME says it: "+strings.Join(people, ", "), "it is not known who you are")
+	}
 	return "", fail(ExitNotAllowed, "--as NAME says who you are: "+strings.Join(people, ", "), "%q is not listed in allclear.yaml", name)
 }

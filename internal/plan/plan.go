@@ -109,6 +109,11 @@ func (b *binder) bindPhases() {
 			}
 			out.Rollback = true
 		}
+		for _, section := range ph.Sections {
+			if len(section.Items) > 0 {
+				out.Sections = append(out.Sections, run.Section{ID: section.ID, Title: section.Title})
+			}
+		}
 		b.plan.Phases = append(b.plan.Phases, out)
 	}
 }

@@ -79,6 +79,15 @@ type Phase struct {
 	Parallel bool   `json:"parallel,omitempty"`
 	// Rollback phases run only when a rollback has been started.
 	Rollback bool `json:"rollback,omitempty"`
+	// Sections are the headings of the phase that hold items.
+	Sections []Section `json:"sections,omitempty"`
+}
+
+// Section is an H3 of the checklist, or what stands directly below a phase; its
+// id is the phase's then.
+type Section struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
 }
 
 // Item is one line to be resolved.
@@ -200,6 +209,22 @@ func (p *Plan) Item(id string) *Item {
 		}
 	}
 	return nil
+}
+
+// SectionTitle is the heading that an item's section has in the checklist, or its
+// id where there is none.
+func (p *Plan) SectionTitle(id string) string {
+	for _, ph := range p.Phases {
+		for _, section := range ph.Sections {
+			if section.ID == id && section.Title != "" {
+				return section.Title
+			}
+		}
+		if ph.ID == id && ph.Title != "" {
+			return ph.Title
+		}
+	}
+	return id
 }
 
 // Missing lists the targets that must be set before the plan can run.

@@ -145,8 +145,9 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 		section := ""
 		for _, it := range rows {
 			if it.Section != section {
-				section = it.Section
-				fmt.Fprintf(&b, "  %s\n", p.cut(pl.SectionTitle(section), p.width-2))
+				if section = it.Section; section != ph.ID { // whose own line stands above
+					fmt.Fprintf(&b, "  %s\n", p.cut(pl.SectionTitle(section), p.width-2))
+				}
 			}
 			writePlanItem(&b, p, it)
 		}

@@ -243,3 +243,18 @@ func TestColumns(t *testing.T) {
 		t.Errorf("fit(%q) does not turn back to left to right", got)
 	}
 }
+
+// TestReadmePicture keeps the picture in the README the one that is drawn.
+func TestReadmePicture(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn, err := os.ReadFile("testdata/screens/hold-80.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "```\n"+string(drawn)+"```\n") {
+		t.Error("the picture in README.md is not testdata/screens/hold-80.txt")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +73,9 @@ func send(ctx context.Context, env *check.Env, via http.RoundTripper, jar http.C
 	watch := &stopwatch{now: env.Now}
 	start := env.Now()
 	response, err := client.Do(r.WithContext(watch.trace(ctx)))
+	if outer, ok := errors.AsType[*url.Error](err); ok && len(a.chain) == 0 {
+		err = outer.Err // the caller names the address itself
+	}
 	if err != nil {
 		return a, sendError(ctx, err)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/engine"
+	"allclear.dev/allclear/internal/results"
 	"allclear.dev/allclear/internal/run"
 )
 
@@ -27,6 +29,7 @@ type checked struct {
 
 func checkCommand(o *options) *cobra.Command {
 	var f planFlags
+	var u outputs
 	cmd := &cobra.Command{
 		Use: "check ENV [ITEM…]", Short: "evaluate checks now, without a run", Args: cobra.MinimumNArgs(1),
 		Long: `check evaluates the checks that match (ids, patterns such as deploy.smoke.*, or all)
@@ -34,10 +37,15 @@ now. Nothing is recorded and no action is done.
 
   $ allclear check production
   $ allclear check staging 'pre.infra.*'
+  $ allclear check staging --format github --report junit=checks.xml
 
 EXIT STATUS
-  0 all passed   1 one failed   4 one could not be found out`,
+  0 all passed   1 one failed   4 one could not be found out
+  with --format nagios those of a monitoring plugin: 0 OK, 2 CRITICAL, 3 UNKNOWN`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(); err != nil {
+				return err
+			}
 			s, err := o.site(args[0])
 			if err != nil {
 				return err
@@ -46,14 +54,16 @@ EXIT STATUS
 			if err != nil {
 				return err
 			}
-			return o.checkNow(cmd.Context(), s, p, facts, args[1:])
+			return o.checkNow(cmd.Context(), s, p, facts, args[1:], u)
 		},
 	}
 	f.add(cmd)
+	u.addFormat(cmd.Flags())
+	u.addReports(cmd.Flags())
 	return cmd
 }
 
-func (o *options) checkNow(ctx context.Context, s *site, p *run.Plan, facts map[string]string, patterns []string) error {
+func (o *options) checkNow(ctx context.Context, s *site, p *run.Plan, facts map[string]string, patterns []string, u outputs) error {
 	var items []*run.Item
 	for i := range p.Items {
 		it := &p.Items[i]
@@ -71,7 +81,8 @@ func (o *options) checkNow(ctx context.Context, s *site, p *run.Plan, facts map[
 	world.Discard = true
 	eng := engine.New(engine.Options{World: world, Open: s.openEnvironment})
 	state, _ := run.Step(run.State{}, run.Event{Type: run.RunStarted, At: time.Now(), Run: "check", Plan: p, Facts: facts, Actor: "check"})
-	results := make([]checked, len(items))
+	found := make([]checked, len(items))
+	began := time.Now()
 	var working sync.WaitGroup
 	slots := make(chan struct{}, max(8*runtime.NumCPU(), 64))
 	for i, it := range items {
@@ -80,11 +91,58 @@ func (o *options) checkNow(ctx context.Context, s *site, p *run.Plan, facts map[
 			defer func() { <-slots }()
 			start := time.Now()
 			outcome, err := eng.CheckNow(ctx, &state, it)
-			results[i] = checked{it, outcome, err, time.Since(start)}
+			found[i] = checked{it, outcome, err, time.Since(start)}
 		})
 	}
 	working.Wait()
-	return o.writeChecked(results)
+	set := &results.Set{Name: strings.TrimSpace(s.environment + " " + p.Release.Version), File: s.listPath(), Started: began, Took: time.Since(began)}
+	for _, c := range found {
+		set.Results = append(set.Results, c.result(p))
+	}
+	shown, err := u.write(o, set)
+	if err != nil {
+		return err
+	}
+	if !shown {
+		err = o.writeChecked(set)
+	}
+	return cmp.Or(err, quiet(exitOfChecks(set, u.format)))
+}
+
+// result is what was found, for all formats.
+func (c *checked) result(p *run.Plan) results.Result {
+	r := results.Result{
+		ID: c.item.ID, Text: c.item.Text, Line: c.item.Line, Took: c.took, Verdict: results.Pass, Reason: c.outcome.Reason,
+	}
+	for _, ph := range p.Phases {
+		if ph.ID == c.item.Gate {
+			r.Gate = orText(ph.Title, ph.ID)
+		}
+	}
+	switch {
+	case c.err != nil:
+		r.Verdict, r.Reason = results.Inconclusive, c.err.Error()
+	case c.outcome.Verdict == check.Fail:
+		r.Verdict = results.Fail
+	}
+	r.Word = string(r.Verdict)
+	return r
+}
+
+// exitOfChecks gives the exit code; monitoring plugins have their own
+// (nagios-plugins.org, "Development guidelines").
+func exitOfChecks(set *results.Set, format string) int {
+	failed, unknown := ExitFailed, ExitInconclusive
+	if format == "nagios" {
+		failed, unknown = 2, 3
+	}
+	switch {
+	case set.Count(results.Fail) > 0:
+		return failed
+	case set.Count(results.Inconclusive) > 0:
+		return unknown
+	}
+	return ExitOK
 }
 
 func wanted(patterns []string, id string) bool {
@@ -99,33 +157,14 @@ func wanted(patterns []string, id string) bool {
 	return false
 }
 
-func (o *options) writeChecked(results []checked) error {
+func (o *options) writeChecked(set *results.Set) error {
 	p := o.paper()
-	passed, failed, unknown := 0, 0, 0
+	marks := map[results.Verdict]run.Status{results.Pass: run.Pass, results.Fail: run.Fail, results.Inconclusive: run.Inconclusive}
 	var b strings.Builder
-	for _, r := range results {
-		m, reason := markOf(run.Pass), r.outcome.Reason
-		switch {
-		case r.err != nil:
-			unknown++
-			m, reason = markOf(run.Inconclusive), r.err.Error()
-		case r.outcome.Verdict == check.Fail:
-			failed++
-			m = markOf(run.Fail)
-		default:
-			passed++
-		}
-		fmt.Fprintf(&b, "%s %s: %s (%s)\n", p.mark(m), r.item.ID, p.plain(reason), r.took.Round(time.Millisecond))
+	for _, r := range set.Results {
+		fmt.Fprintf(&b, "%s %s: %s (%s)\n", p.mark(markOf(marks[r.Verdict])), r.ID, p.plain(r.Reason), r.Took.Round(time.Millisecond))
 	}
-	fmt.Fprintf(&b, "%d passed, %d failed, %d inconclusive\n", passed, failed, unknown)
-	if _, err := io.WriteString(o.Out, b.String()); err != nil {
-		return err
-	}
-	switch {
-	case failed > 0:
-		return quiet(ExitFailed)
-	case unknown > 0:
-		return quiet(ExitInconclusive)
-	}
-	return nil
+	fmt.Fprintf(&b, "%d passed, %d failed, %d inconclusive\n", set.Count(results.Pass), set.Count(results.Fail), set.Count(results.Inconclusive))
+	_, err := io.WriteString(o.Out, b.String())
+	return err
 }

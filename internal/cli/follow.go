@@ -116,12 +116,19 @@ type view struct {
 	told map[string]time.Time
 	// spoken is how the run stood when sentences were spoken last.
 	spoken run.RunStatus
+	// server folds the lines by gates; folds counts them.
+	server buildServer
+	folds  int
 }
 
 // newView chooses by the terminal: drawing on one, lines elsewhere.
 func (o *options) newView() *view {
 	live := o.isTerminal() && !o.screenReader && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
-	return &view{out: o.Out, paper: o.paper, clock: time.Now, live: live, speak: o.screenReader, last: time.Now(), told: map[string]time.Time{}}
+	v := &view{out: o.Out, paper: o.paper, clock: time.Now, live: live, speak: o.screenReader, last: time.Now(), told: map[string]time.Time{}}
+	if !v.live && !v.speak {
+		v.server = findBuildServer(os.Getenv)
+	}
+	return v
 }
 
 // follow shows a run until it is over, needs nobody's attention any more, or ctx
@@ -156,6 +163,9 @@ func (v *view) tell(before, after *run.State, e run.Event) {
 		return
 	}
 	p := v.paper()
+	if v.server != "" {
+		defer v.foldGate(before, after)
+	}
 	for _, line := range story(before, after, e) {
 		_, text, _ := strings.Cut(line, " ") // without its time
 		if at, ok := v.told[text]; ok && e.At.Sub(at) < heartbeat {
@@ -164,6 +174,32 @@ func (v *view) tell(before, after *run.State, e run.Event) {
 		v.told[text], v.last = e.At, v.clock()
 		fmt.Fprintln(v.out, p.plain(line))
 	}
+}
+
+// foldGate begins a new part of a build server's log with the run and with each
+// gate that was passed: what follows belongs to the first gate that is closed.
+func (v *view) foldGate(before, after *run.State) {
+	if before.Plan != nil && slices.Equal(before.Passed, after.Passed) {
+		return
+	}
+	for k, ph := range after.Plan.Phases {
+		if !after.Passed[k] && (!ph.Rollback || after.Rollback) {
+			v.server.fold(v.out, v.folds, orText(ph.Title, ph.ID), v.clock())
+			v.folds++
+			return
+		}
+	}
+}
+
+// conclude ends what a build server folds and gives it its annotations.
+func (v *view) conclude(s *run.State, file string) error {
+	if v.server == "" {
+		return nil
+	}
+	if v.folds > 0 {
+		v.server.unfold(v.out, v.folds-1, v.clock())
+	}
+	return v.server.conclude(v.out, s, file, os.Getenv)
 }
 
 func (v *view) draw(s *run.State) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,11 +17,14 @@ import (
 	"allclear.dev/allclear/internal/journal/sqlite"
 	"allclear.dev/allclear/internal/record"
 	"allclear.dev/allclear/internal/report"
+	"allclear.dev/allclear/internal/results"
 	"allclear.dev/allclear/internal/run"
 )
 
 // formats are the reports by the name of their flag value.
-func formats() []string { return []string{"markdown", "html", "json", "junit"} }
+func formats() []string {
+	return []string{"markdown", "html", "json", "junit", "jsonl", "plain", "tap", "sarif", "github", "gitlab", "buildkite", "teamcity", "table", "prometheus"}
+}
 
 func reportCommand(o *options) *cobra.Command {
 	var id, format, out, bundle string
@@ -107,8 +111,13 @@ func render(s *site, f *follower, format string, events []run.Event) ([]byte, er
 		return report.HTML(src, list, &f.state, events)
 	case "json":
 		return report.JSON(&f.state, events)
-	case "junit":
-		return report.JUnit(&f.state)
+	}
+	if slices.Contains(formats(), format) {
+		set, err := report.Results(&f.state, s.listPath())
+		if err != nil {
+			return nil, err
+		}
+		return results.Write(format, set)
 	}
 	return nil, fail(ExitUsage, "formats: "+strings.Join(formats(), ", "), "unknown format %q", format)
 }

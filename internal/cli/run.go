@@ -14,6 +14,7 @@ import (
 
 	"allclear.dev/allclear/internal/engine"
 	"allclear.dev/allclear/internal/journal"
+	"allclear.dev/allclear/internal/report"
 	"allclear.dev/allclear/internal/run"
 )
 
@@ -34,6 +35,7 @@ func runCommand(o *options) *cobra.Command {
 	var f planFlags
 	var accept string
 	var detach bool
+	var u outputs
 	cmd := &cobra.Command{
 		Use: "run ENV --release VERSION", Short: "start a run, or take the open one up again", Args: cobra.MaximumNArgs(1),
 		Long: `run starts the deployment in a process of its own and shows it. Ctrl-C or a closed
@@ -47,6 +49,9 @@ EXIT STATUS
   0 done   2 usage or plan   3 waiting for a person   5 rolled back
   7 another run holds the environment   8 the plan has changed   130 view ended`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(); err != nil {
+				return err
+			}
 			s, err := o.site(first(args))
 			if err != nil {
 				return err
@@ -59,11 +64,12 @@ EXIT STATUS
 				fmt.Fprintln(o.Out, id)
 				return nil
 			}
-			return o.watchRun(cmd.Context(), s, id, false)
+			return o.watchRun(cmd.Context(), s, id, false, u)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&accept, "accept", "", "start the plan with this `DIGEST` without asking")
+	u.addReports(cmd.Flags())
 	cmd.Flags().BoolVar(&detach, "detach", false, "do not show the run, print its id")
 	return cmd
 }
@@ -138,23 +144,28 @@ func blockedBy(state *run.State) error {
 
 func watchCommand(o *options) *cobra.Command {
 	var exitStatus bool
+	var u outputs
 	cmd := &cobra.Command{
 		Use: "watch ENV", Short: "show the run live; Ctrl-C ends the view only", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(); err != nil {
+				return err
+			}
 			s, err := o.site(first(args))
 			if err != nil {
 				return err
 			}
-			return o.watchRun(cmd.Context(), s, "", exitStatus)
+			return o.watchRun(cmd.Context(), s, "", exitStatus, u)
 		},
 	}
+	u.addReports(cmd.Flags())
 	cmd.Flags().BoolVar(&exitStatus, "exit-status", false, "stay until the run is over and end with its exit code")
 	return cmd
 }
 
 // watchRun shows a run until it is over. Without a person to ask it ends as soon
 // as the run waits for one.
-func (o *options) watchRun(ctx context.Context, s *site, id string, stay bool) error {
+func (o *options) watchRun(ctx context.Context, s *site, id string, stay bool, u outputs) error {
 	f, err := o.openRun(ctx, s, id)
 	if err != nil {
 		return err
@@ -177,10 +188,29 @@ func (o *options) watchRun(ctx context.Context, s *site, id string, stay bool) e
 	if err != nil {
 		return err
 	}
+	if err := v.conclude(&f.state, s.listPath()); err != nil {
+		return err
+	}
 	if !f.state.Closed {
 		fmt.Fprintln(o.Out, f.state.Advise())
 	}
+	if err := o.writeRun(&f.state, s, u); err != nil {
+		return err
+	}
 	return quiet(exitOf(&f.state))
+}
+
+// writeRun writes the reports of a run as it stands.
+func (o *options) writeRun(state *run.State, s *site, u outputs) error {
+	if len(u.reports) == 0 {
+		return nil
+	}
+	set, err := report.Results(state, s.listPath())
+	if err != nil {
+		return err
+	}
+	_, err = u.write(o, set)
+	return err
 }
 
 // stuck reports whether nothing goes on until a person does something.

@@ -15,8 +15,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
+	"allclear.dev/allclear/internal/results"
 	"allclear.dev/allclear/internal/run"
 )
 
@@ -168,18 +168,8 @@ func digests(st *run.ItemState) []string {
 	return []string{hex.EncodeToString(sum[:])}
 }
 
-// clean makes a text one line that shows what it says: control characters, line
-// ends and what turns the direction of writing become spaces, what is no UTF-8
-// becomes U+FFFD.
-func clean(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == 0x2028 || r == 0x2029 || r == 0xfeff {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-	return strings.Join(strings.Fields(text), " ")
-}
+// clean makes a text one line that shows what it says.
+func clean(text string) string { return results.OneLine(text) }
 
 func short(digest string) string { return digest[:min(len(digest), 12)] }
 

@@ -16,6 +16,7 @@ import (
 
 	"allclear.dev/allclear/internal/checklist"
 	"allclear.dev/allclear/internal/report"
+	"allclear.dev/allclear/internal/results"
 	"allclear.dev/allclear/internal/run"
 )
 
@@ -193,9 +194,18 @@ func TestJSONGolden(t *testing.T) {
 	}
 }
 
+// junit is the run for build servers.
+func junit(s *run.State) ([]byte, error) {
+	set, err := report.Results(s, "list.md")
+	if err != nil {
+		return nil, err
+	}
+	return results.Write("junit", set)
+}
+
 func TestJUnitGolden(t *testing.T) {
 	r := sample(t)
-	got, err := report.JUnit(&r.s)
+	got, err := junit(&r.s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +235,7 @@ func TestOnlyGreenIsTicked(t *testing.T) {
 		if got := strings.Contains(string(md), "- [x]"); got != want.ticked {
 			t.Errorf("%s: ticked %t: %s", status, got, md)
 		}
-		text, err := report.JUnit(&r.s)
+		text, err := junit(&r.s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +255,7 @@ func TestOnlyGreenIsTicked(t *testing.T) {
 func TestExpiredWaiverIsNoWaiver(t *testing.T) {
 	r := newPlay(t, []byte("## A\n- [ ] one\n"), func(it *run.Item) {})
 	r.s.Items[0] = &run.ItemState{Status: run.Fail, Reason: "bad", Waiver: &run.Waiver{Person: "ana", Reason: "r", Until: r.s.Now.Add(-time.Second)}}
-	text, err := report.JUnit(&r.s)
+	text, err := junit(&r.s)
 	if err != nil || !bytes.Contains(text, []byte("<failure")) {
 		t.Errorf("%v\n%s", err, text)
 	}
@@ -257,7 +267,7 @@ func TestOtherChecklistIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	var none run.State
-	if _, err := report.JUnit(&none); err == nil {
+	if _, err := report.Results(&none, "list.md"); err == nil {
 		t.Error("a report of nothing")
 	}
 	if _, err := report.JSON(&none, nil); err == nil {
@@ -302,7 +312,7 @@ func TestHostileTexts(t *testing.T) {
 		if bytes.ContainsAny(md, "\x1b\x00") || bytes.ContainsRune(md, '\u202e') {
 			t.Errorf("%q: control characters stay", text)
 		}
-		ju, err := report.JUnit(&r.s)
+		ju, err := junit(&r.s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -71,6 +71,7 @@ type played struct {
 	t       *testing.T
 	s       run.State
 	now     time.Time
+	events  []run.Event
 	effects []run.Effect
 	// verdict answers for an item: pass, fail, ..., or "" to leave it under way.
 	verdict map[string]string
@@ -90,7 +91,7 @@ func (g *played) step(e run.Event) {
 	g.now = g.now.Add(time.Second)
 	e.At = g.now
 	next, effects := run.Step(g.s, e)
-	g.s, g.effects = next, append(g.effects, effects...)
+	g.s, g.effects, g.events = next, append(g.effects, effects...), append(g.events, e)
 }
 
 func (g *played) start(p *run.Plan) *played {

@@ -102,7 +102,7 @@ func (x *terminal) read() {
 // whole: lines, colours, cursor up, and erasing.
 func (x *terminal) draw() {
 	x.screen, x.row = []string{""}, 0
-	text := x.raw.String()
+	text := strings.ReplaceAll(x.raw.String(), "\a", "")
 	for len(text) > 0 {
 		if strings.HasPrefix(text, "\x1b[") {
 			end := strings.IndexFunc(text[2:], func(r rune) bool { return r >= '@' && r <= '~' })
@@ -141,7 +141,16 @@ func (x *terminal) control(arg string, final byte) {
 	case 'K':
 		x.screen[x.row] = ""
 	case 'H':
-		x.row = 0
+		row := 1
+		_, _ = fmt.Sscan(arg, &row)
+		x.row = row - 1
+		for x.row >= len(x.screen) {
+			x.screen = append(x.screen, "")
+		}
+	case 'h', 'l':
+		if arg == "?1049" { // to the other screen and back
+			x.screen, x.row = []string{""}, 0
+		}
 	case 'J':
 		if arg == "2" {
 			x.screen, x.row = []string{""}, 0
@@ -353,4 +362,52 @@ func TestDestructiveVerbs(t *testing.T) {
 	if out, code := allclear(t, dir, "status", "test", "--wait", "20s"); code != 1 || !strings.Contains(out, "ABORTED") {
 		t.Errorf("status ends with %d:\n%s", code, out)
 	}
+}
+
+// TestFullScreen looks around in a run with the keys, does something to it from
+// the prompt, and leaves it as it goes on.
+func TestFullScreen(t *testing.T) {
+	dir := liveSite(t, false)
+	if out, code := allclear(t, dir, "run", "test", "--release", "1.0", "--detach"); code != 0 {
+		t.Fatalf("run: %d %s", code, out)
+	}
+	x := onTerminal(t, dir, 100, 30, "watch", "test", "--full")
+	x.until("Something slow is done")
+	x.write("/slow\r")
+	x.until(">    ◐ Something slow")
+	x.until("deploy.slow  line ")
+	x.write("e")
+	x.until("command (action, idempotent)")
+	x.resize(60, 20)
+	x.until("GATE")
+	x.write("\x1b[200~q\nabort test\n\x1b[201~") // what is pasted is no command
+	x.write(":")
+	x.until(": ")
+	x.write("pause test --reason 'a look \"around\"'")
+	x.until("around")
+	x.write("\r")
+	x.until("-- Enter shows the run again --")
+	x.write("\n")
+	x.until("PAUSED")
+	x.write("p")
+	x.until(": resume test")
+	x.write("\x1b[D\x7f\x1b") // edited, and given up
+	x.write("q")
+	if code := x.end(); code != 130 {
+		t.Errorf("leaving ends with %d, want 130", code)
+	}
+	x.until("the run goes on; allclear watch test")
+	if out, _ := allclear(t, dir, "status", "test"); !strings.Contains(out, "PAUSED") {
+		t.Errorf("the run is not paused:\n%s", out)
+	}
+	if out, code := allclear(t, dir, "watch", "test", "--full"); code != 2 || !strings.Contains(out, "--full needs a terminal") {
+		t.Errorf("without a terminal: %d %s", code, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := allclear(t, dir, "abort", "test", "--reason", "looked enough"); code != 0 {
+		t.Errorf("abort: %d %s", code, out)
+	}
+	allclear(t, dir, "status", "test", "--wait", "20s")
 }

@@ -143,7 +143,7 @@ func blockedBy(state *run.State) error {
 }
 
 func watchCommand(o *options) *cobra.Command {
-	var exitStatus bool
+	var exitStatus, fullScreen bool
 	var u outputs
 	cmd := &cobra.Command{
 		Use: "watch ENV", Short: "show the run live; Ctrl-C ends the view only", Args: cobra.MaximumNArgs(1),
@@ -155,12 +155,36 @@ func watchCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if fullScreen {
+				return o.browseRun(cmd.Context(), s)
+			}
 			return o.watchRun(cmd.Context(), s, "", exitStatus, u)
 		},
 	}
 	u.addReports(cmd.Flags())
+	cmd.Flags().BoolVar(&fullScreen, "full", false, "on the full screen, with keys to look around; ? lists them")
 	cmd.Flags().BoolVar(&exitStatus, "exit-status", false, "stay until the run is over and end with its exit code")
 	return cmd
+}
+
+// browseRun shows a run on the full screen. Leaving it leaves the run alone.
+func (o *options) browseRun(ctx context.Context, s *site) error {
+	if !o.interactive() || o.screenReader {
+		return fail(ExitUsage, "without --full the run is told in lines", "--full needs a terminal")
+	}
+	f, err := o.openRun(ctx, s, "")
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	if err := o.browse(ctx, s, f); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if f.state.Closed {
+		return quiet(exitOf(&f.state))
+	}
+	fmt.Fprintf(o.Err, "the run goes on; allclear watch %s shows it again\n", s.environment)
+	return quiet(ExitInterrupted)
 }
 
 // watchRun shows a run until it is over. Without a person to ask it ends as soon

@@ -3,7 +3,7 @@
 GO ?= go
 BIN := bin/allclear
 
-.PHONY: all help build test packages test-go test-example lint generate bench demo fuzz clean
+.PHONY: all help build test packages test-packages test-go test-example lint generate bench demo fuzz clean
 all: build test lint ## build, test and lint
 
 help: ## show what can be made
@@ -12,10 +12,13 @@ help: ## show what can be made
 build: ## build the binary into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/allclear
 
-packages: ## install what the tests need (PostgreSQL, Redis, HAProxy, OpenSSH, git)
+packages: ## install what the demo needs (PostgreSQL, Redis, HAProxy, OpenSSH, git)
 	@scripts/packages
 
-test: packages test-go test-example ## run every test
+test-packages: ## install what the tests need (the same, and Chromium)
+	@scripts/packages test
+
+test: test-packages test-go test-example ## run every test
 
 test-go: build ## run the tests of allclear itself
 	$(GO) vet ./...

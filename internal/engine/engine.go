@@ -304,10 +304,15 @@ func (e *Engine) Submit(ctx context.Context, event run.Event) error {
 	case e.incoming <- m:
 	}
 	select {
-	case <-ctx.Done():
-		return ctx.Err()
 	case err := <-m.reply:
 		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-m.reply: // the run may end with what it was asked for
+		return err
+	default:
+		return ctx.Err()
 	}
 }
 

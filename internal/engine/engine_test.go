@@ -284,13 +284,13 @@ func TestFullDiskPauses(t *testing.T) {
 			t.Fatal("something began while the run was paused")
 		}
 		e := b.engine(b.log)
-		go func() {
-			if err := e.Submit(t.Context(), run.Event{Type: run.Unpaused, Actor: "ana"}); err != nil {
-				t.Error(err)
-			}
-		}()
+		accepted := make(chan error, 1)
+		go func() { accepted <- e.Submit(t.Context(), run.Event{Type: run.Unpaused, Actor: "ana"}) }()
 		if s, err = e.Drive(t.Context()); err != nil || s.Status() != run.RunDone {
 			t.Fatalf("%v, %s", err, s.Status())
+		}
+		if err := <-accepted; err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -170,6 +170,7 @@ func TestSecret(t *testing.T) {
 		}, Want: "fail: .env has mode 0644, want at most 0600"},
 		{Name: "of another", Params: f + "file_owner: nobody-here", Env: world(t), Want: "fail: .env belongs to ...want nobody-here"},
 		{Name: "age on first sight", Params: f + "max_age: 24h", Env: world(t), Want: "error: SECRET_KEY: its age is not known..."},
+		{Name: "age as said, in the future", Params: f + "max_age: 24h\nsince: '2999-01-01'", Env: world(t), Want: "error: SECRET_KEY: since: 2999-01-01 is in the future"},
 		{Name: "age as said", Params: f + "max_age: 24h\nsince: '" + time.Now().UTC().Format(time.DateOnly) + "'", Env: world(t), Want: "pass: ..."},
 		{Name: "earlier runs unknown", Params: f, Env: func(e *check.Env) {
 			world(t)(e)

@@ -85,6 +85,9 @@ func (s *examined) age(ctx context.Context) error {
 		}
 	}
 	if since := time.Time(s.Since); !since.IsZero() {
+		if since.After(now) {
+			return fmt.Errorf("since: %s is in the future", since.Format(time.DateOnly))
+		}
 		most, known = now.Sub(since), true
 		if current.First.Before(since) {
 			s.miss("is said to have changed on %s but was seen on %s", since.Format(time.DateOnly), current.First.UTC().Format(time.DateOnly))

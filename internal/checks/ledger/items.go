@@ -130,6 +130,8 @@ func (i *items) fits(env *check.Env, r check.Results) error {
 		return fmt.Errorf("the record gave a run of release %q, want %q", r.Release, env.Run.Release)
 	case i.MaxAge > 0 && r.FinishedAt.IsZero():
 		return fmt.Errorf("run %s has no end", r.Run)
+	case i.MaxAge > 0 && r.FinishedAt.After(env.Now().Add(time.Minute)): // clocks differ a little
+		return fmt.Errorf("run %s ended in the future, at %s: a clock is wrong", r.Run, r.FinishedAt.UTC().Format(time.RFC3339))
 	case i.MaxAge > 0 && env.Now().Sub(r.FinishedAt) > i.MaxAge:
 		return fmt.Errorf("run %s ended %s ago, want at most %s", r.Run, env.Now().Sub(r.FinishedAt).Round(time.Second), i.MaxAge)
 	}

@@ -97,6 +97,8 @@ func results(environment string, verdicts ...string) check.Results {
 func TestItems(t *testing.T) {
 	old := results("staging", "pass")
 	old.FinishedAt = noon().Add(-48 * time.Hour)
+	future := results("staging", "pass")
+	future.FinishedAt = noon().Add(time.Hour)
 	endless := results("staging", "pass")
 	endless.FinishedAt = time.Time{}
 	self := results("", "pass")
@@ -123,6 +125,7 @@ func TestItems(t *testing.T) {
 		{Name: "found twice", Params: "['**', 'ia']", Env: runs(results("", "pass")), Want: "pass: run r-9: 1 green, 0 n/a, 0 waived"},
 		{Name: "no run", Params: "{items: '**', env: staging}", Env: runs(), Want: "error: a finished run in staging was not supplied"},
 		{Name: "too old", Params: "{items: '**', env: staging, max_age: 24h}", Env: runs(old), Want: "error: run r-9 ended 48h0m0s ago, want at most 24h0m0s"},
+		{Name: "ended in the future", Params: "{items: '**', env: staging, max_age: 24h}", Env: runs(future), Want: "error: run r-9 ended in the future...a clock is wrong"},
 		{Name: "no end", Params: "{items: '**', env: staging, max_age: 24h}", Env: runs(endless), Want: "error: run r-9 has no end"},
 		{Name: "release not known", Params: "{items: '**', env: staging, same_version: true}", Env: func(e *check.Env) { runs(results("staging", "pass"))(e); e.Run.Release = "" }, Want: "error: the release of this run was not supplied"},
 		{Name: "the record fails", Params: "'**'", Env: func(e *check.Env) { e.Ledger = &checktest.Ledger{Failure: errors.New("disk")} }, Want: "error: disk"},

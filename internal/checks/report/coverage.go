@@ -94,7 +94,11 @@ func (p *coverageCheck) Run(ctx context.Context, env *check.Env) (check.Outcome,
 			}
 		}
 	}
-	if old := stale(files, p.MaxAge, env.Now()); old != "" {
+	old, err := stale(files, p.MaxAge, env.Now())
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if old != "" {
 		misses = append(misses, old)
 	}
 	digests(files, facts)

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ func read(ctx context.Context, host check.Host, patterns []string) ([]file, erro
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
+		if info.Mode&fs.ModeSymlink != 0 {
+			return nil, fmt.Errorf("read %s: it is a link, whose age is not that of the report", path)
+		}
 		text, err := host.ReadFile(ctx, path, maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
@@ -79,14 +83,19 @@ func digests(files []file, facts map[string]string) {
 	facts["files"] = strconv.Itoa(len(files))
 }
 
-// stale names the first file that is older than age, or "".
-func stale(files []file, age time.Duration, now time.Time) string {
+// stale describes the first file that is too old; empty when none is. A file with
+// a date in the future has no age that could be judged.
+func stale(files []file, age time.Duration, now time.Time) (string, error) {
 	for _, f := range files {
-		if old := now.Sub(f.at); age > 0 && old > age {
-			return fmt.Sprintf("%s is %s old, want at most %s", f.path, old.Round(time.Minute), age)
+		switch old := now.Sub(f.at); {
+		case age == 0:
+		case old < -time.Minute: // clocks differ a little
+			return "", fmt.Errorf("%s was written %s in the future: a clock is wrong", f.path, (-old).Round(time.Second))
+		case old > age:
+			return fmt.Sprintf("%s is %s old, want at most %s", f.path, old.Round(time.Minute), age), nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // sameCommit tells whether two names of a commit agree; one may be shortened to

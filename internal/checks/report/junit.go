@@ -90,7 +90,11 @@ func (p *junit) Run(ctx context.Context, env *check.Env) (check.Outcome, error) 
 	if p.MaxSkipped != nil && total.skipped > *p.MaxSkipped {
 		misses = append(misses, fmt.Sprintf("%d tests were skipped, want at most %d", total.skipped, *p.MaxSkipped))
 	}
-	if old := stale(all, p.MaxAge, env.Now()); old != "" {
+	old, err := stale(all, p.MaxAge, env.Now())
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if old != "" {
 		misses = append(misses, old)
 	}
 	digests(all, facts)

@@ -45,10 +45,18 @@ const (
 func TestJUnit(t *testing.T) {
 	one := func(text string) func(*check.Env) { return files(t, "r.xml", text) }
 	r := "suites: {unit: r.xml}"
-	old := func(env *check.Env) {
+	dated := func(age time.Duration) func(env *check.Env) {
+		return func(env *check.Env) {
+			one(pytest)(env)
+			then := time.Now().Add(-age)
+			if err := os.Chtimes(filepath.Join(env.Dir, "r.xml"), then, then); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	linked := func(env *check.Env) {
 		one(pytest)(env)
-		then := time.Now().Add(-3 * time.Hour)
-		if err := os.Chtimes(filepath.Join(env.Dir, "r.xml"), then, then); err != nil {
+		if err := os.Symlink("r.xml", filepath.Join(env.Dir, "new.xml")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,7 +86,9 @@ func TestJUnit(t *testing.T) {
 		{Name: "no property", Params: r + "\nproperties: {env: production}", Env: one(surefire), Want: "error: suite unit: no property env"},
 		{Name: "skipped", Params: r + "\nmax_skipped: 0", Env: one(pytest), Want: "fail: 1 tests were skipped, want at most 0"},
 		{Name: "few", Params: r + "\nmin_tests: 3", Env: one(pytest), Want: "fail: unit: 2 tests ran, want at least 3"},
-		{Name: "old", Params: r + "\nmax_age: 2h", Env: old, Want: "fail: r.xml is 3h0m0s old, want at most 2h0m0s"},
+		{Name: "old", Params: r + "\nmax_age: 2h", Env: dated(3 * time.Hour), Want: "fail: r.xml is 3h0m0s old, want at most 2h0m0s"},
+		{Name: "from the future", Params: r + "\nmax_age: 2h", Env: dated(-3 * time.Hour), Want: "error: r.xml was written 3h0m0s in the future: a clock is wrong"},
+		{Name: "a new link to an old report", Params: "suites: {unit: new.xml}\nmax_age: 2h", Env: linked, Want: "error: suite unit: read new.xml: it is a link..."},
 		{Name: "empty", Params: r, Env: one(" \n"), Want: "fail: unit: r.xml is empty; unit: 0 tests ran, want at least 1"},
 		{Name: "no tests", Params: r, Env: one("<testsuites/>"), Want: "fail: unit: 0 tests ran..."},
 		{Name: "all skipped", Params: r, Env: one(`<testsuite><testcase name="a"><skipped/></testcase></testsuite>`), Want: "fail: unit: 0 tests ran..."},

@@ -17,6 +17,8 @@ func serve(t *testing.T) (dataDir string) {
 	t.Helper()
 	b := newBench(t, "fail").begin()
 	e := b.engine(b.log)
+	held := make(chan struct{}, 10) // nothing is being looked at any more
+	e.Notify = func(context.Context, run.Effect, *run.State) { held <- struct{}{} }
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan struct{}, 2)
 	go func() {
@@ -35,6 +37,7 @@ func serve(t *testing.T) (dataDir string) {
 		<-ended
 	})
 	<-ready
+	<-held
 	return b.dir
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -32,6 +33,20 @@ type textRule struct {
 	Matches  []pattern `param:"matches" doc:"regular expressions (RE2) that must match" default:""`
 	Absent   bool      `param:"absent" doc:"there must be no such header, or an empty body" default:"false"`
 }
+
+// validate refuses rules that every text meets.
+func (r textRule) validate() error {
+	switch {
+	case slices.Contains(r.Contains, ""):
+		return errEmptyText
+	case r.Absent && (r.Is != nil || len(r.Contains)+len(r.Lacks)+len(r.Matches) > 0):
+		return errors.New("absent goes with no other rule")
+	}
+	return nil
+}
+
+// errEmptyText says that a text which is looked for cannot fail to be found.
+var errEmptyText = errors.New("an empty text is in everything")
 
 func (r textRule) given() bool {
 	return r.Is != nil || r.Absent || len(r.Contains)+len(r.Lacks)+len(r.Matches) > 0
@@ -85,8 +100,22 @@ func (p *pattern) UnmarshalText(text []byte) error {
 	return err
 }
 
-// validate checks what can be checked before any answer.
-func (e *expectation) validate() error {
+// validate checks what can be checked before any answer to the method.
+func (e *expectation) validate(method string) error {
+	if method == http.MethodHead && e.reads() {
+		return errors.New("expect: the answer to HEAD has no body to look into")
+	}
+	for name, rule := range e.Header {
+		if err := rule.validate(); err != nil {
+			return fmt.Errorf("expect: header %s: %w", name, err)
+		}
+		if !rule.given() {
+			return fmt.Errorf("expect: header %s: there is no rule for it", name)
+		}
+	}
+	if err := e.Body.validate(); err != nil {
+		return fmt.Errorf("expect: body: %w", err)
+	}
 	for path := range e.JSON {
 		if _, err := parsePath(path); err != nil {
 			return fmt.Errorf("expect.json: %w", err)
@@ -96,6 +125,11 @@ func (e *expectation) validate() error {
 		return err
 	}
 	return nil
+}
+
+// reads tells whether the body is looked into.
+func (e *expectation) reads() bool {
+	return len(e.JSON) > 0 || e.Body.given() || slices.Contains(e.Expr.Names(), "json") || slices.Contains(e.Expr.Names(), "body")
 }
 
 // accepts tells whether a status is right.
@@ -138,9 +172,13 @@ func (e *expectation) judge(a answer) (string, error) {
 			return "header " + http.CanonicalHeaderKey(name) + " " + miss, nil
 		}
 	}
-	reads := len(e.JSON) > 0 || e.Body.given() || slices.Contains(e.Expr.Names(), "json") || slices.Contains(e.Expr.Names(), "body")
-	if reads && a.cut {
+	if e.reads() && a.cut {
 		return "", fmt.Errorf("the body is longer than %d bytes", maxBody)
+	}
+	// The client unpacks only what it asked for by itself; nothing can be found in
+	// a body that is still packed.
+	if coding := a.header.Get("Content-Encoding"); e.reads() && coding != "" && coding != "identity" {
+		return "", fmt.Errorf("the body is encoded as %s and cannot be looked into: send no Accept-Encoding", shorten(coding))
 	}
 	if e.Body.given() {
 		if miss := e.Body.judge(string(a.body), len(a.body) > 0); miss != "" {

@@ -111,7 +111,7 @@ func unknown(known []string, texts ...string) string {
 }
 
 func (s *step) validate(base string, known []string) error {
-	errs := []error{address(base, &s.request), s.request.validate(base != ""), s.Expect.validate()}
+	errs := []error{address(base, &s.request), s.request.validate(base != ""), s.Expect.validate(s.Method)}
 	if bad := unknown(known, append(s.request.texts(), s.Expect.texts()...)...); bad != "" {
 		errs = append(errs, fmt.Errorf("{{%s}} is used before a step captures it", bad))
 	}

@@ -239,7 +239,7 @@ func (c *conversation) capture(s *step, a answer) (string, error) {
 				}
 			}
 			node, there := lookup(doc, from)
-			if !there || node == nil {
+			if !there || node == nil || node == "" {
 				return fmt.Sprintf("has no %s to capture", from), nil
 			}
 			shown, isText := node.(string)

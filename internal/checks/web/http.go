@@ -57,13 +57,13 @@ type httpCase struct {
 
 // Validate holds the rules between the parameters.
 func (p *httpCheck) Validate() error {
-	errs := []error{p.request.validate(false), p.connection.validate(), p.Expect.validate()}
+	errs := []error{p.request.validate(false), p.connection.validate(), p.Expect.validate(p.Method)}
 	if p.Twice != nil {
-		errs = append(errs, p.Twice.validate())
+		errs = append(errs, p.Twice.validate(p.Method))
 	}
 	for _, c := range p.Cases {
 		r, expect := c.of(p)
-		if err := errors.Join(r.validate(false), expect.validate()); err != nil {
+		if err := errors.Join(r.validate(false), expect.validate(r.Method)); err != nil {
 			errs = append(errs, fmt.Errorf("case %s: %w", c.Name, err))
 		}
 	}
@@ -75,6 +75,8 @@ func (p *httpCheck) Validate() error {
 		errs = append(errs, errors.New("give only one of consecutive and repeat"))
 	case rounds*max(len(p.Cases), 1)*max(len(p.Resolve), 1) > maxRequests:
 		errs = append(errs, fmt.Errorf("more than %d requests", maxRequests))
+	case p.Distinct != nil && p.Distinct.Min < 1:
+		errs = append(errs, errors.New("distinct: min is at least 1"))
 	case p.Distinct != nil && p.Distinct.Min > rounds*max(len(p.Cases), 1)*max(len(p.Resolve), 1):
 		errs = append(errs, fmt.Errorf("distinct: %d different answers need at least as many requests: set repeat", p.Distinct.Min))
 	}

@@ -180,6 +180,9 @@ func (e *expectation) filled(v values) (*expectation, error) {
 		if err != nil {
 			return nil, err
 		}
+		if filled == "" {
+			return nil, fmt.Errorf("body: %s: %w", part, errEmptyText)
+		}
 		out.Body.Contains = append(out.Body.Contains, filled)
 	}
 	return &out, nil

@@ -72,6 +72,15 @@ func (l *Ledger) Rerun(ctx context.Context, patterns []string) (check.Results, e
 	if l.Again == nil {
 		return check.Results{}, fmt.Errorf("checks can only be run again by the run itself")
 	}
+	for _, pattern := range patterns { // one that matches nothing must not hide behind the others
+		found, err := results(l.State, []string{pattern})
+		if err == nil && len(found.Items) == 0 {
+			err = fmt.Errorf("no item matches %s", pattern)
+		}
+		if err != nil {
+			return found, err
+		}
+	}
 	r, err := results(l.State, patterns)
 	if err != nil {
 		return r, err

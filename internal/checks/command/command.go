@@ -63,6 +63,9 @@ func (c *command) Validate() error {
 	case (c.Class == "probed") != (len(c.ProbeArgv) > 0):
 		return errors.New("class: probed and probe go together")
 	}
+	if err := c.Expect.validate(); err != nil {
+		return fmt.Errorf("expect: %w", err)
+	}
 	for name := range c.SecretEnv {
 		if _, twice := c.Env[name]; twice {
 			return fmt.Errorf("%s is in env and in secret_env", name)

@@ -31,6 +31,10 @@ func TestCheck(t *testing.T) {
 		{Name: "stderr", Params: "{sh: 'echo bad >&2', expect: {stderr: {equals: ''}}}", Want: `fail: the script printed "bad" on stderr, want ""`},
 		{Name: "json", Params: `{run: [echo, '{"a": {"b": [1, "x"]}}'], expect: {json: {a.b.0: 1, a.b.1: x}}}`, Want: "pass: ..."},
 		{Name: "json differs", Params: `{run: [echo, '{"a": 1}'], expect: {json: {a: "1"}}}`, Want: `fail: echo printed a = 1, want "1"`},
+		{Name: "json of a large number", Params: `{run: [echo, '{"id": 9007199254740993}'], expect: {json: {id: 9007199254740992}}}`, Want: "fail: echo printed id = 9007199254740993, want 9007199254740992"},
+		{Name: "json of a large number in an expression", Params: `{run: [echo, '{"id": 9007199254740993}'], expect: {expr: json.id == 9007199254740992}}`, Want: "fail: ..."},
+		{Name: "json of a fraction", Params: `{run: [echo, '{"a": 1.0, "b": [1, {"c": 2.50}]}'], expect: {json: {a: 1, b.1.c: 2.5}}}`, Want: "pass: ..."},
+		{Name: "json and something after it", Params: `{run: [echo, '{"a": 1} {"a": 2}'], expect: {json: {a: 1}}}`, Want: "error: echo printed no JSON: ..."},
 		{Name: "json malformed", Params: `{run: [echo, '{"a": '], expect: {json: {a: 1}}}`, Want: "error: echo printed no JSON: ..."},
 		{Name: "json no data", Params: `{run: ['true'], expect: {json: {a: 1}}}`, Want: "error: true printed no JSON: ..."},
 		{Name: "json value missing", Params: `{run: [echo, '{}'], expect: {json: {a: 1}}}`, Want: "error: echo printed JSON without a: a is missing"},
@@ -66,6 +70,7 @@ func TestProblems(t *testing.T) {
 		{Name: "probe without probed", Params: "{run: [a], changes: true, probe: [b]}", Want: "problem: ...class: probed and probe go together"},
 		{Name: "twice", Params: "{run: [a], env: {A: b}, secret_env: {A: 'env:B'}}", Want: "problem: ...A is in env and in secret_env"},
 		{Name: "bad expression", Params: "{run: [a], expect: {expr: '1 +'}}", Want: "problem: ...expr: want an expression..."},
+		{Name: "empty text", Params: "{run: [a], expect: {stdout: ''}}", Want: "problem: ...expect: an empty text is in every output..."},
 		{Name: "bad pattern", Params: "{run: [a], expect: {stdout: {matches: '['}}}", Want: "problem: ...matches: want a regexp..."},
 		{Name: "args without a script", Params: "{run: [a], args: [b]}", Want: "problem: ...args belong to sh..."},
 	})

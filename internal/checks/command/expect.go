@@ -3,9 +3,9 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -29,6 +29,16 @@ type stream struct {
 	Lacks    []string         `param:"lacks" doc:"texts that must not be there" default:""`
 	Matches  []*regexp.Regexp `param:"matches" doc:"regular expressions (RE2) that must match" default:""`
 	Equals   *string          `param:"equals" doc:"the whole text, white space at both ends aside" default:""`
+}
+
+// validate refuses what every output meets.
+func (x expect) validate() error {
+	for _, s := range []stream{x.Stdout, x.Stderr} {
+		if slices.Contains(s.Contains, "") || slices.Contains(s.Lacks, "") {
+			return errors.New("an empty text is in every output; for no output write equals: ''")
+		}
+	}
+	return nil
 }
 
 func (s stream) asks() bool {
@@ -84,7 +94,8 @@ func (x expect) missedJSON(end ending) (string, error) {
 	needs := len(x.JSON) > 0 || slices.Contains(x.Expr.Names(), "json")
 	var doc any
 	if needs {
-		if err := json.Unmarshal(end.Stdout, &doc); err != nil {
+		var err error
+		if doc, err = check.FromJSON(end.Stdout); err != nil {
 			return "", fmt.Errorf("%s printed no JSON: %w", end.name(), err)
 		}
 	}
@@ -93,16 +104,21 @@ func (x expect) missedJSON(end ending) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%s printed JSON without %s: %w", end.name(), path, err)
 		}
-		var want any
-		if err := json.Unmarshal(x.JSON[path], &want); err != nil {
+		want, err := check.FromJSON(x.JSON[path])
+		if err != nil {
 			return "", fmt.Errorf("expect json %s: %w", path, err)
 		}
-		if !reflect.DeepEqual(got, want) {
-			text, err := json.Marshal(got)
-			if err != nil {
-				return "", err
-			}
-			return fmt.Sprintf("printed %s = %s, want %s", path, shorten(string(text)), x.JSON[path]), nil
+		have, err := json.Marshal(got)
+		if err != nil {
+			return "", err
+		}
+		wanted, err := json.Marshal(want)
+		if err != nil {
+			return "", err
+		}
+		// As text, in which 1 and 1.0 are equal and long numbers keep every digit.
+		if !bytes.Equal(have, wanted) {
+			return fmt.Sprintf("printed %s = %s, want %s", path, shorten(string(have)), x.JSON[path]), nil
 		}
 	}
 	if x.Expr.IsZero() {

@@ -71,6 +71,8 @@ func TestFile(t *testing.T) {
 		{Name: "content differs", Params: "{path: .env, contains: X=, matches: '^y', lacks: KEY}", Env: w, Want: `fail: .env does not contain "X="; .env contains "KEY"; .env has nothing that matches ^y`},
 		{Name: "sha256", Params: "{path: .env, sha256: 6c6a9ee69b30dc59a5e9a6e3c2f31ed7b5f2f2b1fc5ed9fba1b0b1a0b7d0c0de}", Env: w, Want: "fail: .env has sha256 ..."},
 		{Name: "size", Params: "{path: .env, min_size: 1kB}", Env: w, Want: "fail: .env has 10 bytes, want at least 1000"},
+		{Name: "size of a folder", Params: "{path: logs, min_size: 1kB}", Env: w, Want: "fail: logs is a folder, whose size says nothing about content"},
+		{Name: "problem: empty text", Params: "{path: .env, contains: ''}", Want: "problem: ...contains and lacks: an empty text is in every file"},
 		{Name: "age", Params: "{path: .env, max_age: 2h}", Env: w, Want: "pass: ..."},
 		{Name: "too old", Params: "{path: .env, max_age: 30m}", Env: w, Want: "fail: .env was written 1h0m0s ago, want at most 30m0s"},
 		{Name: "from the future", Params: "{path: future, max_age: 30m}", Env: w, Want: "fail: future was written 1h0m0s in the future"},

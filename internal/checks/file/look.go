@@ -149,7 +149,10 @@ func (l *look) judge(path string, info check.FileInfo, r rules) {
 	if r.NotWorld && have.bits&0o002 != 0 {
 		l.bad(path, "can be written by everybody (mode %s)", have)
 	}
-	if info.Size < int64(r.MinSize) {
+	switch {
+	case r.MinSize > 0 && !info.Mode.IsRegular():
+		l.bad(path, "is a %s, whose size says nothing about content", kindOf(info.Mode))
+	case info.Size < int64(r.MinSize):
 		l.bad(path, "has %d bytes, want at least %d", info.Size, r.MinSize)
 	}
 	if r.MaxAge > 0 {

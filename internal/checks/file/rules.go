@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,6 +54,8 @@ func (r rules) validate(path string) error {
 		return errors.New("the path is empty")
 	case r.Absent && r.others():
 		return errors.New("absent goes with no other rule")
+	case slices.Contains(r.Contains, "") || slices.Contains(r.Lacks, ""):
+		return errors.New("contains and lacks: an empty text is in every file")
 	case r.SHA256 != "" && !isSHA256(r.SHA256):
 		return errors.New("sha256 is not 64 hexadecimal digits in lower case")
 	case !isPattern(path) && (r.MinCount != 1 || r.MaxCount != nil):

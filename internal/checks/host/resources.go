@@ -46,6 +46,12 @@ func (r *resources) Validate() error {
 	if !disks && r.CPUMin == 0 && r.CPU == nil && r.LoadPerCPU == nil && r.MemFree == nil && r.MemUsed == nil && r.MemMin == 0 && r.Swap == nil && r.OOMKills == nil {
 		return errors.New("needs at least one limit")
 	}
+	if disks && len(r.Paths) == 0 {
+		return errors.New("disk_free, disk_bytes and inodes need paths")
+	}
+	if r.CPUMin < 0 || (r.LoadPerCPU != nil && *r.LoadPerCPU < 0) || (r.OOMKills != nil && *r.OOMKills < 0) {
+		return errors.New("cpu_min, load_per_cpu and oom_kills are not negative")
+	}
 	for _, s := range []*check.Share{r.CPU, r.MemFree, r.MemUsed, r.Swap, r.DiskFree, r.Inodes} {
 		if s != nil && *s > 1 {
 			return errors.New("a share is at most 100%")
@@ -186,7 +192,9 @@ func (j *judge) host(before, after reading) error {
 	j.most(name, "mem_used", 1-after.memAvailable/after.memTotal, j.MemUsed)
 	j.most(name, "swap_used", after.swapUsed, j.Swap)
 	if j.OOMKills != nil {
-		j.kills(before, after)
+		if err := j.kills(before, after); err != nil {
+			return err
+		}
 	}
 	for _, d := range after.disks {
 		j.disk(name, d)
@@ -204,13 +212,15 @@ func (j *judge) disk(host string, d disk) {
 
 // kills counts from the run's first look on. The counter only ever grows, except
 // that it begins anew when the machine does.
-func (j *judge) kills(before, after reading) {
+func (j *judge) kills(before, after reading) error {
 	fact := "resources.oom_kills." + after.name
 	base := before.oomKills
 	if text, ok := j.env.Ledger.Fact(fact); ok {
-		if n, err := strconv.ParseFloat(text, 64); err == nil {
-			base = n
+		n, err := finite(text)
+		if err != nil {
+			return fmt.Errorf("the fact %s: %w", fact, err)
 		}
+		base = n
 	} else {
 		j.sets[fact] = number(base)
 	}
@@ -219,6 +229,7 @@ func (j *judge) kills(before, after reading) {
 	}
 	kills := after.oomKills - base
 	j.note(after.name, "oom_kills", kills, number(kills), kills <= float64(*j.OOMKills), fmt.Sprintf("at most %d", *j.OOMKills))
+	return nil
 }
 
 func percent(share float64) string { return strconv.FormatFloat(share*100, 'f', 1, 64) + "%" }

@@ -145,6 +145,8 @@ func TestResources(t *testing.T) {
 		{Name: "disk without numbers", Params: "{disk_free: 1%, paths: [/proc]}", Env: m, Want: "error: local: df -Pk /proc: the file system tells no numbers"},
 		{Name: "no inodes", Params: "{inodes: 1%, paths: [/var]}", Env: m, Want: "error: local: df -Pi /var: the file system tells no numbers"},
 		{Name: "problem: no limit", Params: "{}", Want: "problem: ...needs at least one limit"},
+		{Name: "problem: no disk", Params: "{disk_free: 10%, paths: []}", Want: "problem: ...disk_free, disk_bytes and inodes need paths"},
+		{Name: "problem: negative", Params: "{cpu_min: -1}", Want: "problem: ...cpu_min, load_per_cpu and oom_kills are not negative"},
 		{Name: "problem: share", Params: "{cpu: 120%}", Want: "problem: ...a share is at most 100%"},
 		{Name: "problem: sample", Params: "{cpu: 80%, sample: 0s}", Want: "problem: ...sample must be more than 0"},
 		{Name: "problem: path", Params: "{disk_free: 1%, paths: [var]}", Want: "problem: ...does not begin with /"},
@@ -189,6 +191,7 @@ func TestKills(t *testing.T) {
 		{Name: "between two looks", Params: "{oom_kills: 0}", Env: with(growing), Want: "fail: oom kills 1, want at most 0"},
 		{Name: "since the first look", Params: "{oom_kills: 0}", Env: since("1", nil), Want: "fail: oom kills 3, want at most 0"},
 		{Name: "none since", Params: "{oom_kills: 0}", Env: since("4", nil), Want: "pass: oom kills 0"},
+		{Name: "first look malformed", Params: "{oom_kills: 0}", Env: since("many", nil), Want: "error: local: the fact resources.oom_kills.local: \"many\" is no number"},
 		{Name: "restarted", Params: "{oom_kills: 3}", Env: since("90", nil), Want: "fail: oom kills 4, want at most 3"},
 		{Name: "no counter", Params: "{oom_kills: 0}", Env: with(map[string]string{"/proc/vmstat": "pgfault 1\n"}), Want: "error: local: /proc/vmstat: oom_kill is missing"},
 	})

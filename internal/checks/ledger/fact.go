@@ -176,6 +176,12 @@ func lookup(env *check.Env, name string) (string, error) {
 // value gives numbers and true or false as such, so that expressions can reckon
 // with them, and a duration ("1m30s") in seconds.
 func value(text string) any {
+	if n, err := strconv.Atoi(text); err == nil {
+		return n
+	}
+	if digits := strings.TrimPrefix(text, "-"); strings.Trim(digits, "0123456789") == "" {
+		return text // an id longer than any number would equal its neighbours
+	}
 	if n, err := strconv.ParseFloat(text, 64); err == nil {
 		return n
 	}

@@ -31,6 +31,9 @@ type items struct {
 	AllowWaived bool          `param:"allow_waived" doc:"let waived items count" default:"false"`
 }
 
+// The statuses of a run of which items may be green although the whole is not.
+const rolledBack, aborted = "rolled back", "aborted"
+
 // Validate holds the rules between parameters.
 func (i *items) Validate() error {
 	switch {
@@ -66,6 +69,9 @@ func (i *items) Run(ctx context.Context, env *check.Env) (check.Outcome, error) 
 	}
 	if err := i.fits(env, results); err != nil {
 		return check.Outcome{}, err
+	}
+	if i.Environment != "" && results.Status == rolledBack {
+		return check.Failf("run %s in %s was rolled back: what it proved is not live there any more", results.Run, i.Environment), nil
 	}
 	outcome, err := judge(results, i.AllowWaived)
 	outcome.Target = results.Environment
@@ -128,6 +134,8 @@ func (i *items) fits(env *check.Env, r check.Results) error {
 		return fmt.Errorf("the record gave a run in %q, want %q", r.Environment, i.Environment)
 	case i.SameVersion && r.Release != env.Run.Release:
 		return fmt.Errorf("the record gave a run of release %q, want %q", r.Release, env.Run.Release)
+	case i.Environment != "" && r.Status == aborted:
+		return fmt.Errorf("run %s in %s was aborted: the environment may be half deployed", r.Run, i.Environment)
 	case i.MaxAge > 0 && r.FinishedAt.IsZero():
 		return fmt.Errorf("run %s has no end", r.Run)
 	case i.MaxAge > 0 && r.FinishedAt.After(env.Now().Add(time.Minute)): // clocks differ a little

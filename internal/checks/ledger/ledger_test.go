@@ -23,7 +23,7 @@ func facts(pairs map[string]string) func(*check.Env) {
 
 func TestFact(t *testing.T) {
 	f := facts(map[string]string{
-		"m.seconds": "90", "m.estimate": "1m", "empty": " ", "nan": "NaN", "name": "blue", "ok": "true",
+		"id": "9007199254740993", "other": "9007199254740992", "long": "12345678901234567890", "longer": "12345678901234567891", "m.seconds": "90", "m.estimate": "1m", "empty": " ", "nan": "NaN", "name": "blue", "ok": "true",
 		"past": "2026-03-01T10:00:00Z", "future": "2026-03-02T10:00:00+02:00", "window": "2026-03-01T11:00:00Z/2026-03-01T13:00:00Z",
 		"closed": "2026-03-01T11:00:00Z/2026-03-01T12:00:00Z", "tomorrow": "2026-03-02T11:00:00Z/2026-03-02T13:00:00Z", "turned": "2026-03-01T13:00:00Z/2026-03-01T11:00:00Z",
 	})
@@ -37,6 +37,8 @@ func TestFact(t *testing.T) {
 		{Name: "variable is missing", Params: "{fact: m.seconds, expect: value != e}", Env: f, Want: "error: ...e ...not supplied"},
 		{Name: "not a number", Params: "{fact: name, expect: value > 3}", Env: f, Want: "error: ..."},
 		{Name: "NaN", Params: "{fact: nan, expect: '!(value > 3)'}", Env: f, Want: "error: ..."},
+		{Name: "long numbers", Params: "{fact: id, expect: value == o, with: {o: other}}", Env: f, Want: "fail: ..."},
+		{Name: "longer numbers", Params: "{fact: long, expect: value == o, with: {o: longer}}", Env: f, Want: "fail: ..."},
 		{Name: "true", Params: "{fact: ok, expect: value}", Env: f, Want: "pass: ok = true"},
 		{Name: "future", Params: "{fact: future, in_future: true}", Env: f, Want: "pass: ..."},
 		{Name: "future window", Params: "{fact: tomorrow, in_future: true}", Env: f, Want: "pass: ..."},
@@ -101,6 +103,11 @@ func TestItems(t *testing.T) {
 	future.FinishedAt = noon().Add(time.Hour)
 	endless := results("staging", "pass")
 	endless.FinishedAt = time.Time{}
+	ended := func(status string) check.Results {
+		r := results("staging", "pass")
+		r.Status = status
+		return r
+	}
 	self := results("", "pass")
 	self.Items = append(self.Items, check.ItemResult{ID: "an.item", Verdict: "pending"})
 	alone := check.Results{Items: []check.ItemResult{{ID: "an.item", Verdict: "pending"}}}
@@ -126,6 +133,9 @@ func TestItems(t *testing.T) {
 		{Name: "no run", Params: "{items: '**', env: staging}", Env: runs(), Want: "error: a finished run in staging was not supplied"},
 		{Name: "too old", Params: "{items: '**', env: staging, max_age: 24h}", Env: runs(old), Want: "error: run r-9 ended 48h0m0s ago, want at most 24h0m0s"},
 		{Name: "ended in the future", Params: "{items: '**', env: staging, max_age: 24h}", Env: runs(future), Want: "error: run r-9 ended in the future...a clock is wrong"},
+		{Name: "rolled back", Params: "{items: '**', env: staging}", Env: runs(ended("rolled back")), Want: "fail: run r-9 in staging was rolled back..."},
+		{Name: "aborted", Params: "{items: '**', env: staging}", Env: runs(ended("aborted")), Want: "error: run r-9 in staging was aborted..."},
+		{Name: "done", Params: "{items: '**', env: staging}", Env: runs(ended("done")), Want: "pass: ..."},
 		{Name: "no end", Params: "{items: '**', env: staging, max_age: 24h}", Env: runs(endless), Want: "error: run r-9 has no end"},
 		{Name: "release not known", Params: "{items: '**', env: staging, same_version: true}", Env: func(e *check.Env) { runs(results("staging", "pass"))(e); e.Run.Release = "" }, Want: "error: the release of this run was not supplied"},
 		{Name: "the record fails", Params: "'**'", Env: func(e *check.Env) { e.Ledger = &checktest.Ledger{Failure: errors.New("disk")} }, Want: "error: disk"},

@@ -62,7 +62,7 @@ func (p *info) Validate() error {
 			return fmt.Errorf("persistence: want aof or rdb, got %q", kind)
 		}
 	}
-	if p.Ping && (p.Role != "" || p.Policy != nil || p.MaxUsed > 0 || p.MaxOfSystem > 0 || p.Persistence != nil || !p.Expect.IsZero()) {
+	if p.Ping && (p.Role != "" || p.Policy != nil || p.MaxUsed > 0 || p.MaxOfSystem > 0 || p.Persistence != nil || p.Limited != nil || p.Replication != "" || !p.Expect.IsZero()) {
 		return errors.New("ping asks nothing else; leave it out")
 	}
 	return nil
@@ -107,7 +107,31 @@ func (p *info) Run(ctx context.Context, env *check.Env) (check.Outcome, error) {
 			fields[name] = values[setting]
 		}
 	}
+	if slices.Contains(p.Persistence, "rdb") {
+		// INFO does not tell whether snapshots are made at all: the last one is "ok"
+		// on a server that never makes any.
+		if values, err := conn.ConfigGet(ctx, "save").Result(); err == nil {
+			if schedule, told := values["save"]; told {
+				fields[saveSetting] = schedule
+			}
+		}
+	}
 	return p.judge(fields)
+}
+
+// saveSetting is the name, which no field of INFO has, of the setting "save".
+const saveSetting = "config.save"
+
+// snapshots tells whether the server writes snapshots: by its setting or, where
+// that is not told, because it has written some since it was started.
+func snapshots(fields map[string]string) (bool, error) {
+	if schedule, told := fields[saveSetting]; told {
+		return strings.TrimSpace(schedule) != "", nil
+	}
+	if saves, err := number(fields, "rdb_saves"); err == nil && saves > 0 {
+		return true, nil
+	}
+	return false, errors.New("neither INFO nor CONFIG tells whether snapshots are on")
 }
 
 func (p *info) connect(ctx context.Context, env *check.Env) (*client.Client, error) {
@@ -266,7 +290,11 @@ func (p *info) rules(fields, facts map[string]string) ([]string, error) {
 	for _, kind := range p.Persistence {
 		on, good := fields["aof_enabled"] == "1", fields["aof_last_write_status"]
 		if kind == "rdb" {
-			on, good = true, fields["rdb_last_bgsave_status"]
+			var err error
+			if on, err = snapshots(fields); err != nil {
+				return nil, err
+			}
+			good = fields["rdb_last_bgsave_status"]
 		}
 		if good == "" && on {
 			return nil, fmt.Errorf("INFO does not tell the state of %s", kind)

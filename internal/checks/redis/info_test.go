@@ -94,7 +94,7 @@ func answering(t *testing.T, answer string) string {
 func bulk(text string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text) }
 
 func TestInfo(t *testing.T) {
-	broker := server(t, "--maxmemory", "100mb", "--maxmemory-policy", "noeviction", "--appendonly", "yes")
+	broker := server(t, "--maxmemory", "100mb", "--maxmemory-policy", "noeviction", "--appendonly", "yes", "--save", "3600 1")
 	open := server(t, "--maxmemory-policy", "allkeys-lru", "--maxmemory", "0")
 	closed := server(t, "--requirepass", password)
 	secrets := func(e *check.Env) {
@@ -121,9 +121,12 @@ func TestInfo(t *testing.T) {
 		{Name: "no password", Params: closed, Want: "error: ...the server wants a password: set password"},
 		{Name: "password", Params: "url: " + closed + "\npassword: env:PW", Env: secrets, Want: "pass: ..."},
 		{Name: "wrong password", Params: "url: " + closed + "\npassword: env:BAD", Env: secrets, Want: "error: ...the server refuses the user or password"},
+		{Name: "snapshots are off", Params: "url: " + open + "\npersistence: rdb", Want: "fail: ...persistence rdb: on false..."},
 		{Name: "nobody", Params: "redis://127.0.0.1:1", Want: "error: ...connection refused"},
 		{Name: "no address", Params: "127.0.0.1:1", Want: "problem: ...want redis://host:port..."},
 		{Name: "password in the address", Params: "redis://:" + "hidden@h:1", Want: "problem: ...a password belongs in password..."},
+		{Name: "ping and replication", Params: "url: redis://h\nping: true\nreplication: slave", Want: "problem: ...ping asks nothing else..."},
+		{Name: "ping and a limit", Params: "url: redis://h\nping: true\nlimited: true", Want: "problem: ...ping asks nothing else..."},
 		{Name: "ping and more", Params: "url: redis://h\nping: true\nrole: cache", Want: "problem: ...ping asks nothing else..."},
 	})
 }
@@ -137,6 +140,8 @@ func TestInfoBrokenServers(t *testing.T) {
 		{Name: "fields missing", Params: "url: " + answering(t, bulk("redis_version:7\r\nused_memory:1\r\n")) + "\nrole: broker", Want: "error: neither INFO nor CONFIG tells maxmemory_policy"},
 		{Name: "NaN", Params: "url: " + answering(t, bulk("redis_version:7\r\nused_memory:nan\r\nmaxmemory:5\r\n")) + "\nmax_used: 80%", Want: "error: malformed answer to INFO: used_memory is \"nan\""},
 		{Name: "NaN in an expression", Params: "url: " + answering(t, bulk("redis_version:7\r\nratio:nan\r\n")) + "\nexpect: '!(ratio > 1)'", Want: "error: ...NaN"},
+		{Name: "snapshots not known", Params: "url: " + answering(t, bulk("redis_version:7\r\nrdb_last_bgsave_status:ok\r\n")) + "\npersistence: rdb", Want: "error: neither INFO nor CONFIG tells whether snapshots are on"},
+		{Name: "snapshots were made", Params: "url: " + answering(t, bulk("redis_version:7\r\nrdb_last_bgsave_status:ok\r\nrdb_saves:3\r\n")) + "\npersistence: rdb", Want: "pass: ..."},
 		{Name: "not text", Params: answering(t, "*2\r\n:1\r\n:2\r\n"), Want: "error: ..."},
 		{Name: "2 GB announced", Params: answering(t, "$2000000000\r\n"), Want: `error: ...announced a length of "2000000000"`},
 		{Name: "overflow announced", Params: answering(t, "$9223372036854775807\r\n"), Want: `error: ...announced a length of "9223372036854775807"`},

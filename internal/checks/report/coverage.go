@@ -81,8 +81,12 @@ func (p *coverageCheck) Run(ctx context.Context, env *check.Env) (check.Outcome,
 	c, facts := newCoverage(), map[string]string{}
 	var misses []string
 	for _, f := range files {
+		before := c.merged
 		if err := c.add(p.Format, f.text); err != nil {
 			return check.Outcome{}, fmt.Errorf("%s: %w", f.path, err)
+		}
+		if c.merged == before {
+			return check.Outcome{}, fmt.Errorf("%s: it counts nothing", f.path)
 		}
 		if p.Commit != "" {
 			commit, err := sidecar(ctx, host, f.path)

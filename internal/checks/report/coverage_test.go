@@ -69,7 +69,10 @@ func TestCoverage(t *testing.T) {
 			env.Ledger = &checktest.Ledger{Failure: errors.New("the journal is locked")}
 		}, Want: "error: read the last run's coverage: the journal is locked"},
 		{Name: "empty", Params: "file: c\nmin: 10", Env: one(""), Want: "error: c: it is none of..."},
-		{Name: "nothing counted", Params: "file: c\nmin: 0", Env: one("<coverage/>"), Want: "error: the reports count nothing for line"},
+		{Name: "nothing counted", Params: "file: c\nmin: 0", Env: one("<coverage/>"), Want: "error: c: it counts nothing"},
+		{Name: "one report counts nothing", Params: "file: [c, d]\nmin: 10", Env: files(t, "c", golang, "d", "mode: set\n"), Want: "error: d: it counts nothing"},
+		{Name: "branch without a count", Params: "file: c\nmin: 10\nmetric: branch", Env: one("SF:a\nDA:1,1\nBRDA:1,0,0,\nend_of_record\n"), Want: `error: c: malformed record "BRDA:1,0,0,"`},
+		{Name: "line without a number", Params: "file: c\nmin: 10", Env: one("SF:a\nDA:,1\nend_of_record\n"), Want: `error: c: malformed record "DA:,1"`},
 		{Name: "cut", Params: "file: c\nmin: 10", Env: one(cobertura[:len(cobertura)-30]), Want: "error: c: XML syntax error..."},
 		{Name: "other XML", Params: "file: c\nmin: 10", Env: one("<html/>"), Want: "error: c: the root is <html>, want <coverage>"},
 		{Name: "no hits", Params: "file: c\nmin: 10", Env: one(`<coverage><class filename="a"><line number="1"/></class></coverage>`), Want: "error: ...without number or hits"},

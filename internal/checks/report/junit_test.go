@@ -60,6 +60,14 @@ func TestJUnit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// reversed has the older report, in which the test passed, behind the newer one.
+	reversed := func(env *check.Env) {
+		files(t, "u/a.xml", `<testsuite><testcase name="a"><failure/></testcase></testsuite>`, "u/b.xml", `<testsuite><testcase name="a"/></testsuite>`)(env)
+		old := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(filepath.Join(env.Dir, "u/b.xml"), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
 	checktest.Run(t, report.JUnit, []checktest.Case{
 		{Name: "pytest", Params: r, Env: one(pytest), Want: "pass: 3 tests in 1 suites, 1 skipped, none failed", Check: func(t *testing.T, o check.Outcome) {
 			if o.Facts["suite.unit"] != "3 tests, 0 failed, 0 errors, 1 skipped, 0 reruns" || len(o.Facts["sha256.r.xml"]) != 64 {
@@ -96,6 +104,14 @@ func TestJUnit(t *testing.T) {
 		{Name: "error outside", Params: r, Env: one(`<testsuite><testcase name="a"/><error/></testsuite>`), Want: "fail: unit: 1 of 1 tests failed: outside any test"},
 		{Name: "counters tell of failures", Params: r, Env: one(`<testsuite tests="1" failures="2"><testcase name="a"/></testsuite>`), Want: "fail: unit: the report counts 2 failures and errors but shows none"},
 		{Name: "counters tell of more tests", Params: r, Env: one(`<testsuite tests="9"><testcase name="a"/></testsuite>`), Want: "fail: unit: the report counts 9 tests but shows 1"},
+		{Name: "the root's counters tell of failures", Params: r, Env: one(`<testsuites tests="1" failures="1"><testsuite tests="1"><testcase name="a"/></testsuite></testsuites>`), Want: "fail: unit: the report counts 1 failures and errors but shows none"},
+		{Name: "the root's counters tell of more tests", Params: r, Env: one(`<testsuites tests="2"><testsuite><testcase name="a"/></testsuite></testsuites>`), Want: "fail: unit: the report counts 2 tests but shows 1"},
+		{Name: "counters tell of more failures than reruns", Params: r + "\nreruns: true", Env: one(`<testsuite tests="2" failures="2"><testcase name="a"/><testcase name="b"/></testsuite>`), Want: "fail: unit: the report counts 2 failures and errors but shows none"},
+		{Name: "failed, then skipped", Params: r + "\nreruns: true", Env: one(`<testsuite><testcase name="b"/><testcase name="a"><failure/></testcase><testcase name="a"><skipped/></testcase></testsuite>`), Want: "fail: unit: 1 of 2 tests failed: a"},
+		{Name: "tests without names are not the same test", Params: r + "\nreruns: true", Env: one(`<testsuite><testcase><failure/></testcase><testcase/></testsuite>`), Want: "fail: unit: 1 of 2 tests failed..."},
+		{Name: "the older report does not take back the newer", Params: "suites: {unit: 'u/*.xml'}\nreruns: true", Env: reversed, Want: "fail: unit: 1 of 1 tests failed: a"},
+		{Name: "test within a test", Params: r, Env: one(`<testsuite><testcase name="a"><failure/><testcase name="b"/></testcase></testsuite>`), Want: "error: ...<testcase> within <testcase>"},
+		{Name: "ended in other words", Params: r, Env: one(`<testsuite><testcase name="a"/><testcase name="b" status="broken"/></testsuite>`), Want: "fail: unit: 1 of 2 tests failed: b"},
 		{Name: "latin", Params: r, Env: one("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><testsuite><testcase name=\"\xe9t\xe9\"><failure/></testcase></testsuite>"), Want: "fail: unit: 1 of 1 tests failed: été"},
 		{Name: "other root", Params: r, Env: one("<html></html>"), Want: "error: ...the root is <html>..."},
 		{Name: "cut", Params: r, Env: one(pytest[:len(pytest)-40]), Want: "error: ...XML syntax error..."},

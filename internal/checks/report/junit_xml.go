@@ -25,9 +25,14 @@ type tally struct {
 	claimed int
 	// claimedTests is the number of tests that their counters tell.
 	claimedTests int
+	// root is what the counters of the present report's <testsuites> tell.
+	root counters
 	// results is how each test ended, by class and name, where reruns are allowed.
 	results map[string]ending
 }
+
+// counters are the numbers that a report's element tells about what is in it.
+type counters struct{ bad, tests int }
 
 type ending string
 
@@ -65,7 +70,8 @@ func (t *tally) read(text []byte, lastWins bool) error {
 	decoder.CharsetReader = charset
 	var path []string
 	var current *testcase
-	root := false
+	root, bad, tests := false, t.claimed, t.claimedTests
+	t.root = counters{}
 	for {
 		token, err := decoder.Token()
 		switch {
@@ -76,6 +82,8 @@ func (t *tally) read(text []byte, lastWins bool) error {
 			if len(path) > 0 {
 				return fmt.Errorf("the document ends inside <%s>", path[len(path)-1])
 			}
+			t.claimed = max(t.claimed, bad+t.root.bad)
+			t.claimedTests = max(t.claimedTests, tests+t.root.tests)
 			return nil
 		case err != nil:
 			return err
@@ -85,6 +93,9 @@ func (t *tally) read(text []byte, lastWins bool) error {
 			name := e.Name.Local
 			if len(path) == 0 && name != "testsuites" && name != "testsuite" {
 				return fmt.Errorf("the root is <%s>, want <testsuites> or <testsuite>", name)
+			}
+			if name == "testcase" && current != nil {
+				return errors.New("a <testcase> within <testcase>")
 			}
 			root = true
 			if path = append(path, name); len(path) > maxNesting {
@@ -110,15 +121,17 @@ func (t *tally) start(e xml.StartElement, path []string, current *testcase) *tes
 		// Some tools tell the ending in an attribute only.
 		for _, key := range []string{"status", "result"} {
 			switch strings.ToLower(attribute(e, key)) {
-			case "failed", "failure":
+			case "failed", "failure", "fail", "broken":
 				c.worse(failed)
-			case "error", "errored":
+			case "error", "errored", "timeout", "timedout", "aborted", "cancelled", "canceled", "interrupted":
 				c.worse(errored)
-			case "skipped", "notrun", "disabled", "suppressed":
+			case "skipped", "notrun", "disabled", "suppressed", "ignored", "pending", "todo":
 				c.worse(skipped)
 			}
 		}
 		return c
+	case "testsuites":
+		t.root = counters{bad: count(e, "failures") + count(e, "errors"), tests: count(e, "tests")}
 	case "testsuite":
 		if len(path) <= 2 { // inner suites are counted in the outer ones
 			t.claimed += count(e, "failures") + count(e, "errors")
@@ -158,7 +171,11 @@ func (c *testcase) tell(element string) {
 // end counts a test. With lastWins a test that ran again counts by its last run.
 func (t *tally) end(c testcase, lastWins bool) {
 	t.reruns += c.reruns
-	if before, again := t.results[c.name]; again && lastWins {
+	before, again := t.results[c.name]
+	if again && lastWins && c.name != "" {
+		if c.ending == skipped && before != good { // it did not pass when it ran again
+			c.ending = before
+		}
 		t.reruns++
 		t.add(before, -1)
 		t.names = slices.DeleteFunc(t.names, func(n string) bool { return n == c.name })

@@ -20,6 +20,8 @@ type unit struct{ file, place string }
 // covers is covered. Lines weigh 1; a block of Go weighs its statements.
 type coverage struct {
 	lines, branches map[unit]cover
+	// merged counts what the reports told, repetitions included.
+	merged int
 }
 
 type cover struct {
@@ -31,9 +33,10 @@ func newCoverage() *coverage {
 	return &coverage{lines: map[unit]cover{}, branches: map[unit]cover{}}
 }
 
-func merge(into map[unit]cover, at unit, weight int, hit bool) {
-	c := into[at]
-	into[at] = cover{weight: max(c.weight, weight), hit: c.hit || hit}
+func (c *coverage) merge(into map[unit]cover, at unit, weight int, hit bool) {
+	c.merged++
+	was := into[at]
+	into[at] = cover{weight: max(was.weight, weight), hit: was.hit || hit}
 }
 
 // share gives covered and counted weight of the files that match.
@@ -130,7 +133,7 @@ func (c *coverage) coberturaLine(file string, e xml.StartElement) error {
 	if err != nil || hits < 0 || line == "" || file == "" {
 		return fmt.Errorf("a line of %q without number or hits", file)
 	}
-	merge(c.lines, unit{file, line}, 1, hits > 0)
+	c.merge(c.lines, unit{file, line}, 1, hits > 0)
 	// condition-coverage="50% (1/2)": which of them were taken is not told, so the
 	// first ones are counted as taken.
 	_, conditions, found := strings.Cut(attribute(e, "condition-coverage"), "(")
@@ -142,7 +145,7 @@ func (c *coverage) coberturaLine(file string, e xml.StartElement) error {
 		return fmt.Errorf("line %s of %s: condition-coverage is malformed", line, file)
 	}
 	for i := range all {
-		merge(c.branches, unit{file, line + "/" + strconv.Itoa(i)}, 1, i < taken)
+		c.merge(c.branches, unit{file, line + "/" + strconv.Itoa(i)}, 1, i < taken)
 	}
 	return nil
 }
@@ -163,15 +166,19 @@ func (c *coverage) lcov(text []byte) error {
 				return fmt.Errorf("malformed record %.60q", line)
 			}
 			hits, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
+			if _, bad := strconv.ParseUint(fields[0], 10, 32); err != nil || bad != nil {
 				return fmt.Errorf("malformed record %.60q", line)
 			}
-			merge(c.lines, unit{file, fields[0]}, 1, hits > 0)
+			c.merge(c.lines, unit{file, fields[0]}, 1, hits > 0)
 		case "BRDA":
 			if len(fields) != 4 || file == "" {
 				return fmt.Errorf("malformed record %.60q", line)
 			}
-			merge(c.branches, unit{file, strings.Join(fields[:3], "/")}, 1, fields[3] != "-" && fields[3] != "0")
+			taken, err := strconv.ParseUint(fields[3], 10, 64)
+			if err != nil && fields[3] != "-" { // - means that its line never ran
+				return fmt.Errorf("malformed record %.60q", line)
+			}
+			c.merge(c.branches, unit{file, strings.Join(fields[:3], "/")}, 1, taken > 0)
 		case "TN", "LF", "LH", "FN", "FNDA", "FNF", "FNH", "FNL", "FNA", "BRF", "BRH", "VER", "MCDC", "MCF", "MCH", "":
 		default:
 			return fmt.Errorf("malformed record %.60q", line)
@@ -205,7 +212,7 @@ func (c *coverage) golang(text []byte) error {
 		if colon <= 0 || err1 != nil || err2 != nil || statements < 0 || statements > 1_000_000 {
 			return fmt.Errorf("malformed line %.60q", line)
 		}
-		merge(c.lines, unit{fields[0][:colon], fields[0][colon+1:]}, statements, count > 0)
+		c.merge(c.lines, unit{fields[0][:colon], fields[0][colon+1:]}, statements, count > 0)
 		return nil
 	})
 }
@@ -228,16 +235,16 @@ func (c *coverage) python(text []byte) error {
 			return fmt.Errorf("%s: executed_lines or missing_lines is not there", name)
 		}
 		for _, n := range *f.Executed {
-			merge(c.lines, unit{name, strconv.Itoa(n)}, 1, true)
+			c.merge(c.lines, unit{name, strconv.Itoa(n)}, 1, true)
 		}
 		for _, n := range *f.Missing {
-			merge(c.lines, unit{name, strconv.Itoa(n)}, 1, false)
+			c.merge(c.lines, unit{name, strconv.Itoa(n)}, 1, false)
 		}
 		for _, b := range f.ExecutedBranches {
-			merge(c.branches, unit{name, fmt.Sprint(b)}, 1, true)
+			c.merge(c.branches, unit{name, fmt.Sprint(b)}, 1, true)
 		}
 		for _, b := range f.MissingBranches {
-			merge(c.branches, unit{name, fmt.Sprint(b)}, 1, false)
+			c.merge(c.branches, unit{name, fmt.Sprint(b)}, 1, false)
 		}
 	}
 	return nil

@@ -3,9 +3,11 @@ package check
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Supervisor is a Host that can start programs which outlive allclear.
@@ -83,4 +85,47 @@ func ParseStat(text []byte) (Stat, error) {
 		return Stat{}, fmt.Errorf("process status %.40q is malformed", text)
 	}
 	return Stat{PID: pid, Parent: parent, State: fields[0], Threads: threads, Ticks: fields[19]}, nil
+}
+
+// Began tells when the process was started, from the text of /proc/stat, whose
+// "btime" is the time of the boot (proc(5)). Ticks are hundredths of a second:
+// the kernel's USER_HZ is 100 for programs.
+func (s Stat) Began(procStat []byte) (time.Time, error) {
+	const perSecond = 100
+	for line := range strings.Lines(string(procStat)) {
+		text, found := strings.CutPrefix(line, "btime ")
+		if !found {
+			continue
+		}
+		boot, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		ticks, err2 := strconv.ParseInt(s.Ticks, 10, 64)
+		if err != nil || err2 != nil {
+			return time.Time{}, fmt.Errorf("the time of the boot %.20q or of the process's start %.20q is malformed", text, s.Ticks)
+		}
+		return time.Unix(boot, 0).Add(time.Duration(ticks) * time.Second / perSecond), nil
+	}
+	return time.Time{}, errors.New("/proc/stat does not tell the time of the boot")
+}
+
+// maxProcFile bounds a file of /proc, in bytes.
+const maxProcFile = 1 << 20
+
+// OwnPIDFile refuses a pid file that its program cannot have written: the process
+// that has the pid now was started later, so the pid was given out again. A
+// minute is left for clocks that were set. What a link's own date says is not
+// known.
+func OwnPIDFile(ctx context.Context, host Host, path string, s Stat) error {
+	info, err := host.Lstat(ctx, path)
+	if err != nil || !info.Mode.IsRegular() {
+		return err
+	}
+	text, err := host.ReadFile(ctx, "/proc/stat", maxProcFile)
+	if err != nil {
+		return err
+	}
+	began, err := s.Began(text)
+	if err == nil && began.After(info.ModTime.Add(time.Minute)) {
+		err = fmt.Errorf("pid %d was started after %s was written: it is another program's now", s.PID, path)
+	}
+	return err
 }

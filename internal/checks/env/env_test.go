@@ -1,6 +1,7 @@
 package env_test
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,11 @@ func TestValue(t *testing.T) {
 		case r.URL.Path == "/gone":
 			w.WriteHeader(404)
 			_, _ = io.WriteString(w, "you see this because DEBUG = True")
+		case r.URL.Path == "/packed":
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = io.WriteString(z, "you see this because DEBUG = True")
+			_ = z.Close()
 		case r.URL.Path == "/busy":
 			w.WriteHeader(429)
 		case r.URL.Path == "/moved":
@@ -79,6 +85,9 @@ func TestValue(t *testing.T) {
 		{Name: "several lines", Params: f + "var: MULTI\nexpect: v == \"one\\ntwo\"", Env: world(t), Want: "pass: ..."},
 		{Name: "the last counts", Params: f + "var: LAST\nexpect: v == \"2\"", Env: world(t), Want: "pass: ..."},
 		{Name: "empty", Params: f + "var: EMPTY", Env: world(t), Want: "fail: EMPTY is empty"},
+		{Name: "only white space", Params: "file: blank\nvar: A", Env: world(t, "blank", "A=' \t'\n"), Want: "fail: A is empty"},
+		{Name: "packed page", Params: f + "var: DEBUG\nprobes: [{url: " + s.URL + "/packed, headers: {Accept-Encoding: gzip}, lacks: DEBUG = True}]", Env: world(t), Want: "error: ...the answer is encoded as gzip..."},
+		{Name: "HEAD has no text", Params: f + "var: DEBUG\nprobes: [{url: " + s.URL + ", method: HEAD, lacks: DEBUG}]", Want: "problem: ...probes: the answer to HEAD has no text to look into"},
 		{Name: "not set", Params: f + "var: GONE", Env: world(t), Want: "fail: GONE is not set in .env"},
 		{Name: "default", Params: f + "var: GONE\ndefault: 'false'\nas: bool\nexpect: v == false", Env: world(t), Want: "pass: ..."},
 		{Name: "secret by name", Params: f + "var: SECRET_KEY\nexpect: v == \"x\"", Env: world(t), Want: "fail: SECRET_KEY is [not shown]; does not hold: ..."},
@@ -134,6 +143,13 @@ func TestProcess(t *testing.T) {
 		{Name: "by name", Params: "process: " + name[:min(15, len(name))] + "\nvar: DEBUG\nas: bool\nexpect: v == false", Want: "pass: ..."},
 		{Name: "by pid", Params: "pid_file: app.pid\nvar: DEBUG\nas: bool\nexpect: v == false", Env: pidFile, Want: "pass: ..."},
 		{Name: "not set", Params: "pid_file: app.pid\nvar: GONE", Env: pidFile, Want: "fail: GONE is not set in the process of app.pid"},
+		{Name: "pid of a later program", Params: "pid_file: app.pid\nvar: DEBUG", Env: func(e *check.Env) {
+			pidFile(e)
+			old := time.Now().Add(-24 * time.Hour)
+			if err := os.Chtimes(filepath.Join(e.Dir, "app.pid"), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}, Want: "error: the process of app.pid: pid ... was started after app.pid was written..."},
 		{Name: "bad pid", Params: "pid_file: app.pid\nvar: GONE", Env: world(t, "app.pid", "hello"), Want: "error: the process of app.pid: no pid is told"},
 	})
 }
@@ -162,6 +178,16 @@ func TestSecret(t *testing.T) {
 		{Name: "empty is stored", Params: f + "stored_in: env:EMPTY", Env: world(t), Want: "error: ...env:EMPTY is empty"},
 		{Name: "not stored", Params: f + "stored_in: env:GONE", Env: world(t), Want: "error: ...secret env:GONE: not set"},
 		{Name: "not set", Params: "file: .env\nvar: GONE", Env: world(t), Want: "fail: GONE is not set in .env"},
+		{Name: "only white space", Params: "file: blank\nvar: A_KEY", Env: world(t, "blank", "A_KEY=' \t '\n"), Want: "fail: A_KEY is not set in blank"},
+		{Name: "differs from itself", Params: f + "differs_from: SECRET_KEY", Want: "problem: ...differs_from: SECRET_KEY is the variable itself"},
+		{Name: "seen in the future", Params: f + "max_age: 24h", Env: func(e *check.Env) {
+			world(t)(e)
+			later := time.Now().Add(48 * time.Hour).UTC()
+			text := fmt.Sprintf(`[{"fingerprint":"aa","first":%q,"last":%q}]`, later.Format(time.RFC3339), later.Format(time.RFC3339))
+			if err := os.WriteFile(filepath.Join(e.DataDir, "seen-SECRET_KEY.json"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, Want: "error: SECRET_KEY: a value was seen at ..., which is in the future: a clock is wrong"},
 		{Name: "readable", Params: f + "file_mode: 0600", Env: func(e *check.Env) {
 			world(t)(e)
 			if err := os.Chmod(filepath.Join(e.Dir, ".env"), 0o644); err != nil {
@@ -261,6 +287,11 @@ func TestSecretInGit(t *testing.T) {
 	git(branch, "checkout", "-qb", "side")
 	side := commit(branch, "KEY\x00="+strong) // a binary file on a branch
 	git(branch, "checkout", "-q", "main")
+	// A leaked commit that git is told to show as another one.
+	replaced := t.TempDir()
+	git(replaced, "init", "-q")
+	hiddenCommit := commit(replaced, "KEY="+strong)
+	git(replaced, "replace", hiddenCommit, git(replaced, "commit-tree", "-m", "x", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"))
 	shallow := t.TempDir()
 	git(shallow, "clone", "-q", "--depth=1", "file://"+leaked, "c")
 	f := "file: .env\nvar: SECRET_KEY\nnot_in_git: "
@@ -268,6 +299,7 @@ func TestSecretInGit(t *testing.T) {
 		{Name: "clean", Params: f + clean, Env: world(t), Want: "pass: ..."},
 		{Name: "committed and removed", Params: f + leaked, Env: world(t), Want: "fail: SECRET_KEY stands in the git history, in commit " + bad},
 		{Name: "on a branch", Params: f + branch, Env: world(t), Want: "fail: SECRET_KEY stands in the git history, in commit " + side},
+		{Name: "replaced", Params: f + replaced, Env: world(t), Want: "fail: SECRET_KEY stands in the git history, in commit " + hiddenCommit},
 		{Name: "shallow", Params: f + shallow + "/c", Env: world(t), Want: "error: ...is shallow: its history is not known"},
 		{Name: "no commits", Params: f + empty, Env: world(t), Want: "error: ...has no history: no commits"},
 		{Name: "no checkout", Params: f + t.TempDir(), Env: world(t), Want: "error: ...not a git repository..."},

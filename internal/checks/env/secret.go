@@ -81,6 +81,9 @@ func (p *secretCheck) Validate() error {
 		return errors.New("since: name one variable")
 	}
 	for _, o := range p.DiffersFrom {
+		if o.File == "" && len(p.Vars) == 1 && o.Var == p.Vars[0] {
+			return fmt.Errorf("differs_from: %s is the variable itself", o.Var)
+		}
 		if o.File == "" && len(p.Command) > 0 {
 			return errors.New("differs_from: with command, name the file of the other variable")
 		}
@@ -134,7 +137,7 @@ func (p *secretCheck) Run(ctx context.Context, env *check.Env) (check.Outcome, e
 			return check.Outcome{}, err
 		}
 		s := &examined{secretCheck: p, env: env, key: key, name: name, value: value, facts: facts, sets: sets}
-		if !found || value == "" {
+		if !found || strings.TrimSpace(value) == "" {
 			s.miss("is not set in %s", p.where())
 		} else if err := s.examine(ctx); err != nil {
 			return check.Outcome{}, fmt.Errorf("%s: %w", name, err)

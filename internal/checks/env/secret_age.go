@@ -72,6 +72,10 @@ func (s *examined) age(ctx context.Context) error {
 	}
 	now := s.env.Now()
 	current := seen[len(seen)-1]
+	// After a clock that was wrong, the newest sighting is not the present one.
+	if current.Last.After(now.Add(time.Minute)) {
+		return fmt.Errorf("a value was seen at %s, which is in the future: a clock is wrong", current.Last.UTC().Format(time.RFC3339))
+	}
 	least := now.Sub(current.First)
 	s.fact("first_seen", current.First.UTC().Format(time.RFC3339))
 	var most time.Duration

@@ -21,7 +21,7 @@ func (s *examined) git(ctx context.Context) error {
 		return err
 	}
 	run := func(search *finder, args ...string) (string, error) {
-		command := check.Command{Argv: append([]string{"git", "-c", "core.hooksPath=/dev/null", "--no-pager"}, args...), Dir: s.NotInGit, Limit: 1000}
+		command := check.Command{Argv: append([]string{"git", "-c", "core.hooksPath=/dev/null", "--no-pager", "--no-replace-objects"}, args...), Dir: s.NotInGit, Limit: 1000}
 		if search != nil {
 			command.Stdout = search
 		}

@@ -154,7 +154,7 @@ func (s *examined) differs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !found || value == "" {
+		if !found || strings.TrimSpace(value) == "" {
 			return fmt.Errorf("cannot compare: %s is not set in %s", o.Var, from.where())
 		}
 		if value == s.value {

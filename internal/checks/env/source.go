@@ -156,6 +156,20 @@ func (s *source) pid(ctx context.Context, host check.Host) (int, error) {
 	if err != nil || pid < 1 {
 		return 0, fmt.Errorf("%s: no pid is told", s.where())
 	}
+	if s.PIDFile == "" {
+		return pid, nil
+	}
+	stat, err := host.ReadFile(ctx, fmt.Sprintf("/proc/%d/stat", pid), maxSource)
+	if err != nil {
+		return 0, fmt.Errorf("look at %s: %w", s.where(), err)
+	}
+	parsed, err := check.ParseStat(stat)
+	if err == nil {
+		err = check.OwnPIDFile(ctx, host, s.PIDFile, parsed)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.where(), err)
+	}
 	return pid, nil
 }
 

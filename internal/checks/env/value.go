@@ -54,6 +54,9 @@ func (p *value) Validate() error {
 		return errors.New("separator: want at least one character")
 	}
 	for _, probe := range p.Probes {
+		if probe.Method == http.MethodHead && probe.Lacks != "" {
+			return errors.New("probes: the answer to HEAD has no text to look into")
+		}
 		u, err := url.Parse(probe.URL)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return fmt.Errorf("probes: want http:// or https:// and a host, got %q", probe.URL)
@@ -102,7 +105,7 @@ func (p *value) Run(ctx context.Context, env *check.Env) (check.Outcome, error) 
 		if !held {
 			misses = append(misses, fmt.Sprintf("%s is %s; does not hold: %s", p.Var, shown, p.Expect))
 		}
-	} else if text == "" {
+	} else if strings.TrimSpace(text) == "" {
 		misses = append(misses, p.Var+" is empty")
 	}
 	for i, probe := range p.Probes {
@@ -190,6 +193,9 @@ func (p *probe) ask(ctx context.Context, env *check.Env, facts map[string]string
 		return "", fmt.Errorf("%s answered 429 (too many requests)", what)
 	default:
 		return fmt.Sprintf("%s answered %d, want %s", what, response.StatusCode, strings.Trim(fmt.Sprint(p.Status), "[]")), nil
+	}
+	if coding := response.Header.Get("Content-Encoding"); p.Lacks != "" && coding != "" && coding != "identity" {
+		return "", fmt.Errorf("%s: the answer is encoded as %s and cannot be looked into: send no Accept-Encoding", what, shorten(coding))
 	}
 	if p.Lacks != "" && strings.Contains(string(body), p.Lacks) {
 		return fmt.Sprintf("%s holds %q", what, p.Lacks), nil

@@ -44,14 +44,19 @@ func gitEnv() []string {
 
 // try runs git and gives its result whatever the exit code.
 func (r repo) try(ctx context.Context, args ...string) (check.Result, error) {
+	return r.atMost(ctx, maxText, args...)
+}
+
+// atMost runs git and takes no more than limit bytes of output.
+func (r repo) atMost(ctx context.Context, limit int64, args ...string) (check.Result, error) {
 	result, err := r.host.Exec(ctx, check.Command{
-		Argv: append(append([]string{"git"}, safe()...), args...), Dir: r.dir, Env: gitEnv(), Limit: maxText,
+		Argv: append(append([]string{"git"}, safe()...), args...), Dir: r.dir, Env: gitEnv(), Limit: limit,
 	})
 	if err != nil {
 		return result, fmt.Errorf("git %s: %w", verb(args), err)
 	}
 	if result.Truncated {
-		return result, fmt.Errorf("git %s: more than %d bytes of output", verb(args), maxText)
+		return result, fmt.Errorf("git %s: more than %d bytes of output", verb(args), limit)
 	}
 	if result.Signal != "" {
 		return result, fmt.Errorf("git %s: ended by signal: %s", verb(args), result.Signal)

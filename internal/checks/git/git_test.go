@@ -141,6 +141,23 @@ func TestRevision(t *testing.T) {
 		{Name: "branch", Params: "main", Env: know, Want: "pass: ..."},
 		{Name: "clean", Params: "{clean: true}", Env: know, Want: "pass: ..."},
 		{Name: "changes", Params: "{clean: true}", Env: dirty, Want: "fail: ...: worktree . has 2 changed files (M file)"},
+		{Name: "changes that git is told not to see", Params: "{clean: true}", Env: m.in(t, func(l lab, e *check.Env) {
+			l.git(t, "update-index", "--assume-unchanged", "file")
+			write(t, filepath.Join(e.Dir, "file"), "changed")
+		}), Want: "error: worktree .: local: git is told to overlook changes of file..."},
+		{Name: "untracked files that git is told not to see", Params: "{clean: true}", Env: m.in(t, func(l lab, e *check.Env) {
+			l.git(t, "config", "status.showUntrackedFiles", "no")
+			write(t, filepath.Join(e.Dir, "new file"), "x")
+		}), Want: "fail: ...worktree . has 1 changed files..."},
+		{Name: "a changed submodule that git is told not to see", Params: "{clean: true}", Env: m.in(t, func(l lab, e *check.Env) {
+			l.git(t, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", m.dir, "sub")
+			l.git(t, "config", "-f", ".gitmodules", "submodule.sub.ignore", "all")
+			l.git(t, "add", "-A")
+			l.git(t, "commit", "-qm", "sub")
+			e.Run.Revision = l.git(t, "rev-parse", "HEAD")
+			write(t, filepath.Join(e.Dir, "sub/file"), "changed")
+			l.git(t, "config", "submodule.sub.ignore", "all")
+		}), Want: "fail: ...worktree . has 1 changed files (M sub)"},
 		{Name: "changes do not matter", Params: "{}", Env: dirty, Want: "pass: ..."},
 		{Name: "http", Params: "{from: [{http: {url: '" + url + "', json: build.revision}}]}", Env: know, Want: "pass: ..."},
 		{Name: "http header", Params: "{from: [{http: {url: '" + url + "', header: X-Revision}}]}", Env: know, Want: "fail: ... has abcdef1"},

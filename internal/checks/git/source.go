@@ -157,8 +157,11 @@ func askWorktree(ctx context.Context, r repo, clean bool) (answer, error) {
 	if !clean {
 		return a, nil
 	}
+	if err := overlooked(ctx, r); err != nil {
+		return a, err
+	}
 	// -z keeps names with special characters whole; untracked files count.
-	status, err := r.run(ctx, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames")
+	status, err := r.run(ctx, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignore-submodules=none", "--no-renames")
 	if err != nil {
 		return a, err
 	}
@@ -168,6 +171,37 @@ func askWorktree(ctx context.Context, r repo, clean bool) (answer, error) {
 		}
 	}
 	return a, nil
+}
+
+// maxIndex bounds the list of a checkout's files, in bytes.
+const maxIndex = 64 << 20
+
+// overlooked is an error when git was told not to look at files (git-update-index
+// --assume-unchanged, --skip-worktree): it would call the checkout clean whatever
+// is in them. A sparse checkout leaves files out in the second way.
+func overlooked(ctx context.Context, r repo) error {
+	sparse, err := r.try(ctx, "config", "--type=bool", "core.sparseCheckout")
+	if err != nil {
+		return err
+	}
+	left := strings.TrimSpace(string(sparse.Stdout)) == "true"
+	list, err := r.atMost(ctx, maxIndex, "ls-files", "-v", "-z", "--full-name", ":/")
+	if err == nil && list.Code != 0 {
+		err = fmt.Errorf("git ls-files: %s", complaint(list))
+	}
+	if err != nil {
+		return err
+	}
+	for entry := range strings.SplitSeq(string(list.Stdout), "\x00") {
+		if entry == "" {
+			continue
+		}
+		tag, name, _ := strings.Cut(entry, " ")
+		if tag != strings.ToUpper(tag) || (tag == "S" && !left) {
+			return fmt.Errorf("git is told to overlook changes of %s (git update-index --assume-unchanged or --skip-worktree)", cut(name))
+		}
+	}
+	return nil
 }
 
 // ask reads the revision from an HTTP answer.

@@ -188,6 +188,8 @@ func (w *work) missed(s state) string {
 		return fmt.Sprintf("tag %s is at %s, want %s", w.Name, short(s.commit), w.want)
 	case w.Annotated && !s.annotated:
 		return fmt.Sprintf("tag %s is not annotated", w.Name)
+	case s.annotated && s.named != w.Name:
+		return fmt.Sprintf("tag %s is another tag's, which calls itself %s", w.Name, cut(s.named))
 	case w.Signed && s.unsigned != "":
 		return fmt.Sprintf("tag %s is not signed as it should be: %s", w.Name, s.unsigned)
 	}

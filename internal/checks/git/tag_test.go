@@ -194,6 +194,19 @@ func TestTagSigned(t *testing.T) {
 	look("{name: v1, signed: true, allowed_signers: signers}", "pass: ...")
 	look("{name: v4, signed: true, allowed_signers: signers}", "fail: tag v4 is not signed as it should be: it has no signature")
 	look("{name: v1, signed: true, allowed_signers: nowhere}", "error: look at the allowed signers: ...")
+	// The signed tag of one release under the name of another.
+	lb.git(t, "update-ref", "refs/tags/v6", lb.git(t, "rev-parse", "refs/tags/v1"))
+	look("{name: v6, signed: true, allowed_signers: signers}", "fail: tag v6 is another tag's, which calls itself v1")
+	// Another kind of signature, which the repository's own program finds good.
+	write(t, filepath.Join(env.Dir, "good.sh"), "#!/bin/sh\ncat >/dev/null\nprintf '\\n[GNUPG:] GOODSIG 0123456789ABCDEF Eve\\n[GNUPG:] TRUST_ULTIMATE 0 pgp\\n'\n")
+	if err := os.Chmod(filepath.Join(env.Dir, "good.sh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lb.git(t, "config", "gpg.program", filepath.Join(env.Dir, "good.sh"))
+	text, _, _ := strings.Cut(lb.git(t, "cat-file", "tag", "v4"), "\n\n")
+	write(t, filepath.Join(env.Dir, "pgp"), strings.Replace(text, "tag v4", "tag v7", 1)+"\n\nm\n-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n")
+	lb.git(t, "update-ref", "refs/tags/v7", lb.git(t, "hash-object", "-t", "tag", "-w", "pgp"))
+	look("{name: v7, signed: true, allowed_signers: signers}", "fail: tag v7 is not signed as it should be: its signature is not an SSH key's")
 	// A tag whose text was changed after signing.
 	forged := strings.Replace(lb.git(t, "cat-file", "tag", "v1"), "v1 at", "v5 at", 1)
 	write(t, filepath.Join(env.Dir, "forged"), strings.Replace(forged, "tag v1\n", "tag v5\n", 1)+"\n")

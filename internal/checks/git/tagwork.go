@@ -17,6 +17,8 @@ const keyLine = "Allclear-Attempt: "
 type state struct {
 	object, commit, remote string
 	annotated              bool
+	// named is what an annotated tag calls itself.
+	named string
 	// unsigned says why the signature is none that counts; empty when it does.
 	unsigned string
 	// key names the attempt that made the tag.
@@ -80,16 +82,34 @@ func (w *work) local(ctx context.Context, s state, ref string) (state, error) {
 			s.key = strings.TrimSpace(key)
 		}
 	}
+	s.named = calledIn(text)
 	if w.Signed {
-		s.unsigned, err = w.verify(ctx, s.object)
+		s.unsigned = "its signature is not an SSH key's"
+		// git would ask another program about another kind of signature, and that
+		// program knows nothing of the allowed signers.
+		if strings.Contains(text, "\n-----BEGIN SSH SIGNATURE-----\n") || !strings.Contains(text, "\n-----BEGIN ") {
+			s.unsigned, err = w.verify(ctx, s.object)
+		}
 	}
 	return s, err
+}
+
+// calledIn gives the name that a tag's own text tells, which its signature covers
+// (git-mktag(1): object, type, tag, tagger, an empty line, the message).
+func calledIn(text string) string {
+	head, _, _ := strings.Cut(text, "\n\n")
+	for line := range strings.Lines(head) {
+		if name, found := strings.CutPrefix(line, "tag "); found {
+			return strings.TrimSpace(name)
+		}
+	}
+	return ""
 }
 
 // verify asks git about the signature. A signature that is missing, wrong or by
 // somebody who may not sign is an answer; a verifier that cannot run is none.
 func (w *work) verify(ctx context.Context, object string) (string, error) {
-	result, err := w.try(ctx, "-c", "gpg.format=ssh", "-c", "gpg.ssh.allowedSignersFile="+w.signers, "verify-tag", object)
+	result, err := w.try(ctx, "-c", "gpg.format=ssh", "-c", "gpg.ssh.program=ssh-keygen", "-c", "gpg.ssh.allowedSignersFile="+w.signers, "verify-tag", object)
 	if err != nil {
 		return "", err
 	}

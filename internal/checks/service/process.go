@@ -60,6 +60,9 @@ func (p *processes) status(ctx context.Context, u *unit) (status, error) {
 	}
 	id := strings.TrimSpace(string(boot))
 	if kept.Ticks == "" { // written by the program itself, which knows only its pid
+		if err := check.OwnPIDFile(ctx, p.host, u.PIDFile, now); err != nil {
+			return status{}, fmt.Errorf("read the pid file of %s: %w", u.Name, err)
+		}
 		kept.Ticks, kept.Boot = now.Ticks, id
 	}
 	alive := !now.Ended() && now.Ticks == kept.Ticks && kept.Boot == id

@@ -89,6 +89,9 @@ func (s *service) Validate() error {
 			return fmt.Errorf("unit %s: its name or pid_file stands there twice", u.Name)
 		}
 		seen[u.Name], seen[u.PIDFile] = true, true
+		if s.State == "stopped" && len(u.Argv) == 0 && u.Match == nil {
+			return fmt.Errorf("unit %s: state: stopped needs run or match: a pid file that is not there proves nothing", u.Name)
+		}
 		if err := u.validate(s.Do); err != nil {
 			return fmt.Errorf("unit %s: %w", u.Name, err)
 		}

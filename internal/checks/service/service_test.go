@@ -210,6 +210,13 @@ func TestPIDFileThatIsStale(t *testing.T) {
 	s.write("web.pid", `{"pid": `+own+`, "start_ticks": "1", "boot_id": "x", "key": "k"}`)
 	s.do("fail: web does not run", "state: running", web)
 	s.do("pass: stopped: web", "do: stop", web)
+	// A pid file that a program wrote long before the process with its pid began.
+	s.write("web.pid", own+"\n")
+	old := time.Now().Add(-24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(s.env.Dir, "web.pid"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	s.do("error: read the pid file of web: pid "+own+" was started after web.pid was written...", "state: running", web)
 	for _, bad := range []string{"", "abc", "-1", "1", "0", `{"pid": 77}`, "1234 5678"} {
 		s.write("web.pid", bad)
 		s.do("error: read the pid file of web: ...", "state: running", web)
@@ -245,6 +252,7 @@ func TestLaws(t *testing.T) {
 		{Name: "running", Params: list, Env: here, Want: "pass: ..."},
 		{Name: "hang", Params: strings.Replace(list, "stable: 20ms", "stable: 1h", 1), Env: here, Timeout: 100 * time.Millisecond, Want: "error: context deadline exceeded"},
 		{Name: "unknown host", Params: "{on: web-9, units: [" + web + "]}", Env: here, Want: `error: unknown host "web-9"`},
+		{Name: "stopped, by its pid file alone", Params: "{state: stopped, units: [{name: a, pid_file: a.pid}]}", Want: "problem: ...unit a: state: stopped needs run or match: a pid file that is not there proves nothing"},
 		{Name: "no secret", Params: "{do: start, units: [" + strings.Replace(s.unit("x", "idle", ", secret_env: {A: 'env:B'}"), "x.pid", "x.pid", 1) + "]}", Env: here, Want: "error: secret env:B: not set"},
 		{Name: "environment malformed", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: bad.env}]}", Env: func(e *check.Env) { here(e); s.write("bad.env", "A=1\nhunter2\n") }, Want: "error: read the environment of e: bad.env:2: want NAME=value"},
 		{Name: "environment missing", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: no.env}]}", Env: here, Want: "error: read the environment of e: ..."},

@@ -312,3 +312,18 @@ func TestPages(t *testing.T) {
 	checktest.Page(t, migrations.Status)
 	checktest.Page(t, migrations.Apply)
 }
+
+// TestTableInAnotherSchema: a version table that the session does not see is not
+// one that does not exist.
+func TestTableInAnotherSchema(t *testing.T) {
+	url := postgrestest.Start(t)
+	postgrestest.Exec(t, url, `CREATE SCHEMA app; CREATE TABLE app.schema_migrations (version bigint not null primary key, dirty boolean not null);
+		INSERT INTO app.schema_migrations VALUES (3, false)`)
+	w := world(url, steps(), map[string]string{"migrations.plan": "x"})
+	const want = "error: table schema_migrations is in schema app: say table: app.schema_migrations"
+	checktest.Run(t, migrations.Status, []checktest.Case{
+		{Name: "plan", Params: viaMigrate + "mode: plan", Env: w, Want: want},
+		{Name: "named", Params: viaMigrate + "table: app.schema_migrations", Env: w, Want: "pass: 3 of 3 migrations are applied..."},
+	})
+	checktest.Run(t, migrations.Apply, []checktest.Case{{Name: "apply", Params: viaMigrate + "plan_digest: any", Env: w, Want: want}})
+}

@@ -88,7 +88,7 @@ func (t table) read(ctx context.Context, c *postgres.Conn) (state, error) {
 		return s, fmt.Errorf("look for table %s: %w", t.name, err)
 	}
 	if found.Rows[0][0].Null {
-		return s, nil
+		return s, t.elsewhere(ctx, c)
 	}
 	rows, err := c.Query(ctx, maxVersions, "SELECT * FROM "+t.quoted())
 	if err != nil {
@@ -125,6 +125,25 @@ func (t table) shape(s state, rows int) error {
 		return fmt.Errorf("table %s has %d rows, want one: it is not golang-migrate's", t.name, rows)
 	case t.tool == toolSQL && isMigrate:
 		return fmt.Errorf("table %s is golang-migrate's: say tool: golang-migrate", t.name)
+	}
+	return nil
+}
+
+// elsewhere is an error when a table that was not found, and whose schema was not
+// said, lies in a schema that the session does not search: taken for a database
+// without migrations, it would get all of them again.
+func (t table) elsewhere(ctx context.Context, c *postgres.Conn) error {
+	if t.schema != "" {
+		return nil
+	}
+	found, err := c.Query(ctx, 1, `SELECT n.nspname FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace
+		WHERE k.relname = $1 AND k.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' ORDER BY 1`, t.name)
+	if err != nil {
+		return fmt.Errorf("look for table %s: %w", t.name, err)
+	}
+	if len(found.Rows) > 0 {
+		schema := found.Rows[0][0].Text
+		return fmt.Errorf("table %s is in schema %s: say table: %s.%s", t.name, schema, schema, t.name)
 	}
 	return nil
 }

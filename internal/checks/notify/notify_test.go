@@ -43,6 +43,8 @@ func newHook(t *testing.T) *hook {
 		case "/busy":
 			w.Header().Set("Retry-After", "12")
 			w.WriteHeader(429)
+		case "/polite":
+			_, _ = io.WriteString(w, `{"ok":false,"error":"channel_not_found"}`)
 		case "/moved":
 			http.Redirect(w, r, "/", http.StatusFound)
 		default:

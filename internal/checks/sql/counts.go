@@ -13,9 +13,6 @@ import (
 	"allclear.dev/allclear/internal/postgres"
 )
 
-// countsFact keeps the rows of every table for the comparison afterwards.
-const countsFact = "sql.counts"
-
 // atLeast compares tables with the least number of rows wanted.
 func (p *questions) atLeast(ctx context.Context, c *postgres.Conn, a *answers) error {
 	for _, table := range slices.Sorted(maps.Keys(p.AtLeast)) {
@@ -55,18 +52,18 @@ func (p *questions) compare(ctx context.Context, env *check.Env, c *postgres.Con
 			return nil, fmt.Errorf("compare: %w", err)
 		}
 		a.note(len(now) > 0, "there are no tables")
-		return map[string]string{countsFact: string(text)}, nil
+		return map[string]string{a.countsFact(): string(text)}, nil
 	}
-	text, ok := env.Ledger.Fact(countsFact)
+	text, ok := env.Ledger.Fact(a.countsFact())
 	if !ok {
-		return nil, &check.NotSupplied{What: "the rows before (fact " + countsFact + ", set by compare: before)"}
+		return nil, &check.NotSupplied{What: "the rows before (fact " + a.countsFact() + ", set by compare: before)"}
 	}
 	before := map[string]int64{}
 	if err := json.Unmarshal([]byte(text), &before); err != nil {
-		return nil, fmt.Errorf("read fact %s: %w", countsFact, err)
+		return nil, fmt.Errorf("read fact %s: %w", a.countsFact(), err)
 	}
 	if len(before) == 0 {
-		return nil, fmt.Errorf("read fact %s: it holds no table", countsFact)
+		return nil, fmt.Errorf("read fact %s: it holds no table", a.countsFact())
 	}
 	return nil, p.each(before, now, a)
 }

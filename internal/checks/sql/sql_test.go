@@ -1,6 +1,7 @@
 package sql_test
 
 import (
+	neturl "net/url"
 	"os"
 	"strings"
 	"testing"
@@ -57,6 +58,9 @@ func TestQueries(t *testing.T) {
 		{Name: "null", Params: q("SELECT max(total) FROM orders WHERE id = 99", "value > 0"), Env: world, Want: "error: ...column max is NULL..."},
 		{Name: "null expected", Params: "db: env:DB\nqueries: [{sql: SELECT max(total) FROM orders WHERE id = 99, expect: value == nil, null: true}]", Env: world, Want: "pass: ..."},
 		{Name: "nan", Params: q("SELECT 'NaN'::float8", "value < 5"), Env: world, Want: "error: ...NaN"},
+		{Name: "nan in a column", Params: q("SELECT 'NaN'::float8 AS lag", "!(columns.lag > 5)"), Env: world, Want: "error: ...column lag is NaN"},
+		{Name: "infinite column", Params: q("SELECT 'Infinity'::float8 AS stock", "columns.stock >= 5"), Env: world, Want: "error: ...column stock is Infinity"},
+		{Name: "numbers longer than any", Params: q("SELECT 12345678901234567890::numeric AS a, 12345678901234567891::numeric AS b", "columns.a == columns.b"), Env: world, Want: "fail: ..."},
 		{Name: "too many rows", Params: q("SELECT generate_series(1, 10001)", "rows > 0"), Env: world, Want: "error: ...more than 10000 rows..."},
 		{Name: "writing", Params: q("DELETE FROM orders", "rows == 0"), Env: world, Want: "error: ...read-only transaction..."},
 		{Name: "leaving the transaction", Params: q("COMMIT", "rows == 0"), Env: world, Want: "error: ...ended the read-only transaction..."},
@@ -110,12 +114,13 @@ func TestPresets(t *testing.T) {
 func TestCompare(t *testing.T) {
 	url := database(t, "")
 	var sets map[string]string
+	fact := "sql.counts." + postgrestest.Server(t, url).Name()
 	checktest.Run(t, sql.SQL, []checktest.Case{
 		{Name: "before", Params: "db: env:DB\ncompare: before", Env: in(url, nil), Want: "pass: 1 of 1...", Check: func(_ *testing.T, o check.Outcome) { sets = o.Sets }},
 		{Name: "nothing before", Params: "db: env:DB\ncompare: after", Env: in(url, nil), Want: "error: the rows before...was not supplied"},
-		{Name: "garbage before", Params: "db: env:DB\ncompare: after", Env: in(url, map[string]string{"sql.counts": "{}"}), Want: "error: ...holds no table"},
+		{Name: "garbage before", Params: "db: env:DB\ncompare: after", Env: in(url, map[string]string{fact: "{}"}), Want: "error: ...holds no table"},
 	})
-	if !strings.Contains(sets["sql.counts"], `"public.orders":30`) {
+	if !strings.Contains(sets[fact], `"public.orders":30`) {
 		t.Fatalf("sets %v", sets)
 	}
 	postgrestest.Exec(t, url, "DELETE FROM orders WHERE id = 1; INSERT INTO tenants (name) VALUES ('new'); CREATE TABLE fresh (x int)")
@@ -128,5 +133,37 @@ func TestCompare(t *testing.T) {
 	postgrestest.Exec(t, url, "DROP TABLE orders")
 	checktest.Run(t, sql.SQL, []checktest.Case{
 		{Name: "gone", Params: "db: env:DB\ncompare: after", Env: in(url, sets), Want: "fail: public.orders is gone (30 rows)"},
+	})
+}
+
+// TestRowSecurity: a role that does not see the rows must not find that there are
+// none.
+func TestRowSecurity(t *testing.T) {
+	url := database(t, `ALTER TABLE orders ENABLE ROW LEVEL SECURITY; GRANT SELECT ON orders TO PUBLIC;
+		DO $$ BEGIN CREATE ROLE sql_blinkered LOGIN PASSWORD 'blinkers'; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+		CREATE POLICY few ON orders USING (id < 3);`)
+	address, err := neturl.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = neturl.UserPassword("sql_blinkered", "blinkers")
+	blind := in(address.String(), nil)
+	checktest.Run(t, sql.SQL, []checktest.Case{
+		{Name: "no offenders in sight", Params: "db: env:DB\nqueries: [SELECT id FROM orders WHERE total > 27]", Env: blind, Want: "error: ...row-level security..."},
+		{Name: "rows in sight", Params: "db: env:DB\nat_least: {orders: 2}", Env: blind, Want: "error: ...row-level security..."},
+		{Name: "everything in sight", Params: "db: env:DB\nqueries: [SELECT id FROM orders WHERE total > 30]", Env: in(url, nil), Want: "pass: ..."},
+	})
+}
+
+// TestCompareKeepsDatabasesApart: what one database held is not compared with
+// another.
+func TestCompareKeepsDatabasesApart(t *testing.T) {
+	one, two := database(t, ""), database(t, "DELETE FROM orders")
+	var sets map[string]string
+	checktest.Run(t, sql.SQL, []checktest.Case{
+		{Name: "before", Params: "db: env:DB\ncompare: before", Env: in(two, nil), Want: "pass: ...", Check: func(_ *testing.T, o check.Outcome) { sets = o.Sets }},
+	})
+	checktest.Run(t, sql.SQL, []checktest.Case{
+		{Name: "after", Params: "db: env:DB\ncompare: after", Env: in(one, sets), Want: "error: the rows before...was not supplied"},
 	})
 }

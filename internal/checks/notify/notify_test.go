@@ -82,6 +82,7 @@ func TestNotify(t *testing.T) {
 		{Name: "secret address, nobody there", Params: "to: webhook:env:DOWN\ntext: hello", Env: secrets, Want: "error: webhook:env:DOWN: ...refused"},
 		{Name: "no address", Params: "to: webhook:env:ODD\ntext: hello", Env: secrets, Want: "error: webhook:env:ODD: env:ODD holds no address"},
 		{Name: "unset", Params: "to: webhook:env:GONE\ntext: hello", Env: secrets, Want: "error: ...secret env:GONE: not set"},
+		{Name: "refused politely", Params: "to: webhook:" + h.url + "/polite\ntext: x", Want: "fail: ...answered 200, but its answer says ok: false (channel_not_found)"},
 		{Name: "refused", Params: "to: webhook:" + h.url + "/refuse\ntext: x", Want: "fail: ...answered 403, want 2xx"},
 		{Name: "redirected", Params: "to: webhook:" + h.url + "/moved\ntext: x", Want: "fail: ...answered 302, want 2xx"},
 		{Name: "broken", Params: "to: webhook:" + h.url + "/broken\ntext: x", Want: "error: ...answered 502: whether the message was taken is not known"},

@@ -55,7 +55,27 @@ func (p *notification) post(ctx context.Context, env *check.Env, t target, m mes
 	if name := responseID(response.Header, answer); name != "" {
 		facts["response."+t.String()] = hide.Replace(name)
 	}
-	return verdict(response, env.Now())
+	miss, err := verdict(response, env.Now())
+	if miss == "" && err == nil {
+		if why, refused := refusal(answer); refused {
+			miss = hide.Replace(fmt.Sprintf("answered %d, but its answer says ok: false (%s)", response.StatusCode, why))
+		}
+	}
+	return miss, err
+}
+
+// refusal reads the answer of chat systems that refuse with status 200 and
+// {"ok": false, "error": …} (Slack's Web API, among others).
+func refusal(answer []byte) (why string, refused bool) {
+	var said struct {
+		OK    *bool  `json:"ok"`
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(answer, &said) != nil || said.OK == nil || *said.OK {
+		return "", false
+	}
+	const most = 100
+	return strings.ToValidUTF8(said.Error[:min(len(said.Error), most)], ""), true
 }
 
 func verdict(response *http.Response, now time.Time) (string, error) {

@@ -133,7 +133,10 @@ var errNoBackup = errors.New("there is no backup")
 func (p *place) find(ctx context.Context, env *check.Env, host check.Host, database string) (sidecar, error) {
 	file := p.From
 	if fact, ok := env.Ledger.Fact("backup.path"); file == "" && ok {
-		file = fact
+		// A run may back up several databases: what stands for one is not the other's.
+		if s, err := p.at(ctx, host, fact); err != nil || s.Database == database {
+			return s, err
+		}
 	}
 	if file == "" || file == "latest" {
 		all, err := p.list(ctx, host, database)
@@ -145,6 +148,11 @@ func (p *place) find(ctx context.Context, env *check.Env, host check.Host, datab
 		}
 		return all[0], nil
 	}
+	return p.at(ctx, host, file)
+}
+
+// at reads the record of the archive at a path.
+func (p *place) at(ctx context.Context, host check.Host, file string) (sidecar, error) {
 	if !strings.Contains(file, "/") {
 		file = path.Join(p.Dest, file)
 	}

@@ -187,6 +187,6 @@ func (s sidecar) facts() map[string]string {
 func (s sidecar) sets() map[string]string {
 	return map[string]string{
 		"backup.path": s.Path, "backup.sha256": s.SHA256, "backup.bytes": strconv.FormatInt(s.Bytes, 10),
-		"backup.at": s.At.Format(time.RFC3339),
+		"backup.at": s.At.Format(time.RFC3339), "backup.bytes." + s.Database: strconv.FormatInt(s.Bytes, 10),
 	}
 }

@@ -103,7 +103,7 @@ func (p *backup) floor(ctx context.Context, env *check.Env, s sidecar) (string, 
 	if s.Bytes < int64(p.MinSize) {
 		return fmt.Sprintf("the new backup has %d bytes, want at least %d", s.Bytes, int64(p.MinSize)), nil
 	}
-	past, err := env.Ledger.History(ctx, "", "backup.bytes", 1)
+	past, err := env.Ledger.History(ctx, "", "backup.bytes."+s.Database, 1)
 	if err != nil {
 		return "", fmt.Errorf("look up the last backup's size: %w", err)
 	}

@@ -101,10 +101,11 @@ func TestCreate(t *testing.T) {
 func TestCreateRefuses(t *testing.T) {
 	url, empty := shopDatabase(t), postgrestest.Start(t)
 	postgrestest.Exec(t, empty, "CREATE TABLE a (x int)")
+	name := postgrestest.Server(t, url).Name()
 	history := func(bytes string) func(*check.Env) {
 		return func(env *check.Env) {
 			in(url, "", nil)(env)
-			env.Ledger = &checktest.Ledger{Past: map[string][]check.Recorded{"backup.bytes": {{Run: "r-0", Value: bytes}}}}
+			env.Ledger = &checktest.Ledger{Past: map[string][]check.Recorded{"backup.bytes." + name: {{Run: "r-0", Value: bytes}}}}
 		}
 	}
 	locked := shopDatabase(t)
@@ -304,10 +305,11 @@ func TestRestoreScratch(t *testing.T) {
 	url, folder := shopDatabase(t), t.TempDir()
 	sets := run(t, postgres.Backup, named, in(url, folder, nil), "pass: ...").Sets
 	postgrestest.Exec(t, url, "INSERT INTO customer (name) SELECT 'new' FROM generate_series(1, 7)")
-	history := func(age time.Duration) func(*check.Env) {
+	own := postgrestest.Server(t, url).Name()
+	history := func(age time.Duration, of string) func(*check.Env) {
 		return func(env *check.Env) {
 			in(url, folder, sets)(env)
-			env.Ledger.(*checktest.Ledger).Past = map[string][]check.Recorded{"restore.seconds": {{Run: "r-0", Value: "12.5", At: time.Now().Add(-age)}}}
+			env.Ledger.(*checktest.Ledger).Past = map[string][]check.Recorded{"restore.seconds." + of: {{Run: "r-0", Value: "12.5", At: time.Now().Add(-age)}}}
 		}
 	}
 	checktest.Run(t, postgres.Restore, []checktest.Case{
@@ -321,11 +323,12 @@ func TestRestoreScratch(t *testing.T) {
 		{Name: "a question says no", Params: "db: env:DB\nchecks: [SELECT count(*) > 5000 FROM customer]", Env: in(url, folder, sets), Want: "fail: ...check \"SELECT count(*) > 5000 FROM customer\" is false"},
 		{Name: "a question without answer", Params: "db: env:DB\nchecks: [SELECT NULL::bool]", Env: in(url, folder, sets), Want: "error: check \"SELECT NULL::bool\": want one value, got NULL"},
 		{Name: "too slow", Params: "db: env:DB\nwithin: 1ms", Env: in(url, folder, sets), Want: "fail: ...want at most 1ms"},
-		{Name: "fresh enough", Params: "db: env:DB\nmax_age: 720h", Env: history(time.Hour), Want: "pass: run r-0 restored a backup 1h0m0s ago, in 12.5 s"},
-		{Name: "stale", Params: "db: env:DB\nmax_age: 1h", Env: history(2 * time.Hour), Want: "pass: backups/...was restored..."},
+		{Name: "fresh enough", Params: "db: env:DB\nmax_age: 720h", Env: history(time.Hour, own), Want: "pass: run r-0 restored a backup 1h0m0s ago, in 12.5 s"},
+		{Name: "stale", Params: "db: env:DB\nmax_age: 1h", Env: history(2*time.Hour, own), Want: "pass: backups/...was restored..."},
+		{Name: "another database's success", Params: "db: env:DB\nmax_age: 720h", Env: history(time.Hour, "elsewhere:5432/x"), Want: "pass: backups/...was restored..."},
 		{Name: "no backup", Params: "db: env:DB", Env: in(url, "", nil), Want: "fail: there is no backup..."},
 		{Name: "no program", Params: "db: env:DB\nbin: /nonexistent", Env: in(url, folder, sets), Want: "error: no pg_dump..."},
-		{Name: "silent", Params: "db: env:DB", Env: in(postgrestest.Silent(t), folder, sets), Timeout: 300 * time.Millisecond, Want: "error: connect to ...deadline exceeded"},
+		{Name: "silent", Params: "db: env:DB\nfrom: " + sets["backup.path"], Env: in(postgrestest.Silent(t), folder, sets), Timeout: 300 * time.Millisecond, Want: "error: connect to ...deadline exceeded"},
 		{Name: "stopped on the way", Params: "db: env:DB", Env: in(url, folder, sets), Timeout: 80 * time.Millisecond, Want: "error: ..."},
 	})
 	noScratch(t, url)
@@ -380,4 +383,16 @@ func TestRestoreLiveRefuses(t *testing.T) {
 	if n := postgrestest.Value(t, url, "SELECT count(*) FROM customer"); n != "3000" {
 		t.Errorf("%s customers", n)
 	}
+}
+
+// TestBackupOfAnotherDatabase: with two databases in one run, the backup of one
+// must not stand for the other's, or be put in its place.
+func TestBackupOfAnotherDatabase(t *testing.T) {
+	shop, other, folder := shopDatabase(t), shopDatabase(t), t.TempDir()
+	sets := run(t, postgres.Backup, named, in(shop, folder, nil), "pass: ...").Sets
+	run(t, postgres.Backup, named+"mode: exists", in(other, folder, sets), "fail: there is no backup of ... in backups")
+	run(t, postgres.Backup, named+"mode: verify", in(other, folder, sets), "fail: there is no backup of ... in backups")
+	run(t, postgres.Restore, "db: env:DB", in(other, folder, sets), "fail: there is no backup of ... in backups")
+	run(t, postgres.Restore, "db: env:DB\ninto: live", in(other, folder, sets), "fail: there is no backup of ... in backups")
+	run(t, postgres.Backup, named+"mode: exists", in(shop, folder, sets), "pass: ...")
 }

@@ -71,9 +71,6 @@ func (p *restore) Traits() check.Traits {
 
 // Run restores.
 func (p *restore) Run(ctx context.Context, env *check.Env) (check.Outcome, error) {
-	if earlier, err := p.earlier(ctx, env); err != nil || earlier.Verdict != "" {
-		return earlier, err
-	}
 	host, err := env.Host(p.On)
 	if err != nil {
 		return check.Outcome{}, err
@@ -81,6 +78,9 @@ func (p *restore) Run(ctx context.Context, env *check.Env) (check.Outcome, error
 	server, err := p.server(ctx, env, p.DB)
 	if err != nil {
 		return check.Outcome{}, err
+	}
+	if earlier, err := p.earlier(ctx, env, server.Name()); err != nil || earlier.Verdict != "" {
+		return earlier, err
 	}
 	s, err := p.find(ctx, env, host, server.Name())
 	if errors.Is(err, errNoBackup) {
@@ -106,12 +106,13 @@ func (p *restore) Run(ctx context.Context, env *check.Env) (check.Outcome, error
 	return p.rehearse(ctx, env, tools, server, s)
 }
 
-// earlier looks for an earlier run's success that is still fresh.
-func (p *restore) earlier(ctx context.Context, env *check.Env) (check.Outcome, error) {
+// earlier looks for an earlier run's success with this database that is still
+// fresh.
+func (p *restore) earlier(ctx context.Context, env *check.Env, database string) (check.Outcome, error) {
 	if p.MaxAge == 0 || p.Into == "live" {
 		return check.Outcome{}, nil
 	}
-	past, err := env.Ledger.History(ctx, "", "restore.seconds", 1)
+	past, err := env.Ledger.History(ctx, "", "restore.seconds."+database, 1)
 	if err != nil {
 		return check.Outcome{}, fmt.Errorf("look up the last restore: %w", err)
 	}
@@ -158,7 +159,7 @@ func (p *restore) rehearse(ctx context.Context, env *check.Env, tools pg.Tools, 
 	o.Facts["restore.seconds"], o.Facts["rows_lost"] = strconv.FormatFloat(took.Seconds(), 'f', 3, 64), strconv.FormatInt(lost, 10)
 	o.Facts["rows_lost_in"] = tables
 	if o.Verdict == check.Pass {
-		o.Sets = map[string]string{"restore.seconds": o.Facts["restore.seconds"], "restore.rows_lost": o.Facts["rows_lost"]}
+		o.Sets = map[string]string{"restore.seconds": o.Facts["restore.seconds"], "restore.seconds." + server.Name(): o.Facts["restore.seconds"], "restore.rows_lost": o.Facts["rows_lost"]}
 	}
 	return o, nil
 }

@@ -145,7 +145,8 @@ func (p *coverageCheck) judge(ctx context.Context, env *check.Env, c *coverage, 
 		o = check.Failf("%s", strings.Join(misses, "; "))
 	}
 	o.Facts = facts
-	o.Sets = map[string]string{p.fact(): strconv.FormatFloat(percent, 'f', 4, 64)}
+	text := strconv.FormatFloat(percent, 'f', 4, 64)
+	o.Sets = map[string]string{p.fact(): text, p.own(env): text}
 	return o, ctx.Err()
 }
 
@@ -164,13 +165,17 @@ func (p *coverageCheck) percent(of map[unit]cover, name string, match func(strin
 // fact is the name under which runs remember the percentage.
 func (p *coverageCheck) fact() string { return "coverage." + p.Metric }
 
+// own is the name under which the percentage of this very item is remembered: a
+// checklist may measure several parts of a system.
+func (p *coverageCheck) own(env *check.Env) string { return p.fact() + "." + env.Run.Item }
+
 // drop compares with the last finished run of this environment. Without one
 // there is nothing to fall from, and the outcome says so.
 func (p *coverageCheck) drop(ctx context.Context, env *check.Env, percent float64) (since, miss string, err error) {
 	if p.MaxDrop == nil {
 		return "", "", nil
 	}
-	past, err := env.Ledger.History(ctx, "", p.fact(), 1)
+	past, err := env.Ledger.History(ctx, "", p.own(env), 1)
 	if err != nil {
 		return "", "", fmt.Errorf("read the last run's coverage: %w", err)
 	}

@@ -41,7 +41,7 @@ func TestCoverage(t *testing.T) {
 	past := func(value string) func(*check.Env) {
 		return func(env *check.Env) {
 			one(cobertura)(env)
-			env.Ledger = &checktest.Ledger{Past: map[string][]check.Recorded{"coverage.line": {{Release: "1.2.2", Value: value}}}}
+			env.Ledger = &checktest.Ledger{Past: map[string][]check.Recorded{"coverage.line.an.item": {{Release: "1.2.2", Value: value}}}}
 		}
 	}
 	checktest.Run(t, report.Coverage, []checktest.Case{
@@ -62,6 +62,7 @@ func TestCoverage(t *testing.T) {
 		{Name: "paths without files", Params: "file: c\nmin: 10\npaths: {'lib/**': 90}", Env: one(cobertura), Want: "error: the reports count nothing for lib/**"},
 		{Name: "fell", Params: "file: c\nmin: 10\nmax_drop: 0.5", Env: past("80.6"), Want: "fail: line coverage fell by 0.60 points since 1.2.2, want at most 0.5"},
 		{Name: "fell a little", Params: "file: c\nmin: 10\nmax_drop: 0.5", Env: past("80.5"), Want: "pass: ...; it was 80.50% in 1.2.2"},
+		{Name: "another item's coverage", Params: "file: c\nmin: 10\nmax_drop: 0.5", Env: func(env *check.Env) { past("10")(env); env.Run.Item = "frontend.coverage" }, Want: "pass: ...; no earlier run to compare with"},
 		{Name: "first run", Params: "file: c\nmin: 10\nmax_drop: 0.5", Env: one(cobertura), Want: "pass: ...; no earlier run to compare with"},
 		{Name: "NaN before", Params: "file: c\nmin: 10\nmax_drop: 0.5", Env: past("NaN"), Want: `error: the last run's coverage is "NaN", which is not a percentage`},
 		{Name: "no history", Params: "file: c\nmin: 10\nmax_drop: 0", Env: func(env *check.Env) {

@@ -1,0 +1,280 @@
+package lint
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// node is one node of PostgreSQL's parse tree: its type's name and its fields.
+type node struct {
+	kind string
+	raw  json.RawMessage
+}
+
+// UnmarshalJSON reads {"Kind": {fields}}.
+func (n *node) UnmarshalJSON(text []byte) error {
+	var one map[string]json.RawMessage
+	if err := json.Unmarshal(text, &one); err != nil {
+		return err
+	}
+	for kind, raw := range one {
+		n.kind, n.raw = kind, raw
+	}
+	return nil
+}
+
+// decode gives the fields of a node of a type, or the type's zero value.
+func decode[T any](n node) (out T) {
+	if len(n.raw) > 0 {
+		// The parser wrote it: what does not fit is a field that is not asked for.
+		_ = json.Unmarshal(n.raw, &out)
+	}
+	return out
+}
+
+// The nodes, as far as the rules look at them. The names are those of
+// PostgreSQL's parsenodes.h.
+type (
+	rangeVar struct {
+		Schema string `json:"schemaname"`
+		Name   string `json:"relname"`
+		Inh    bool   `json:"inh"`
+	}
+	typeName struct {
+		Names    []node `json:"names"`
+		Typmods  []node `json:"typmods"`
+		Bounds   []node `json:"arrayBounds"`
+		Location int    `json:"location"`
+	}
+	columnDef struct {
+		Name        string     `json:"colname"`
+		Type        typeName   `json:"typeName"`
+		Constraints []node     `json:"constraints"`
+		Default     node       `json:"raw_default"` // of ALTER TYPE: USING
+		Collate     collClause `json:"collClause"`
+	}
+	collClause struct {
+		Names []node `json:"collname"`
+	}
+	constraint struct {
+		Type           string   `json:"contype"`
+		Name           string   `json:"conname"`
+		Expr           node     `json:"raw_expr"`
+		Keys           []node   `json:"keys"`
+		Table          rangeVar `json:"pktable"`
+		FKColumns      []node   `json:"fk_attrs"`
+		PKColumns      []node   `json:"pk_attrs"`
+		SkipValidation bool     `json:"skip_validation"`
+		Index          string   `json:"indexname"`
+	}
+	alterTable struct {
+		Relation  rangeVar `json:"relation"`
+		Commands  []node   `json:"cmds"`
+		Object    string   `json:"objtype"`
+		MissingOK bool     `json:"missing_ok"`
+	}
+	alterCommand struct {
+		Subtype   string `json:"subtype"`
+		Name      string `json:"name"`
+		Def       node   `json:"def"`
+		Behavior  string `json:"behavior"`
+		MissingOK bool   `json:"missing_ok"`
+	}
+	partitionCmd struct {
+		Name       rangeVar       `json:"name"`
+		Bound      partitionBound `json:"bound"`
+		Concurrent bool           `json:"concurrent"`
+	}
+	partitionBound struct {
+		Strategy  string `json:"strategy"`
+		IsDefault bool   `json:"is_default"`
+	}
+	createTable struct {
+		Relation    rangeVar        `json:"relation"`
+		Elements    []node          `json:"tableElts"`
+		Inherits    []node          `json:"inhRelations"`
+		Bound       *partitionBound `json:"partbound"`
+		Partition   json.RawMessage `json:"partspec"`
+		IfNotExists bool            `json:"if_not_exists"`
+	}
+	createAs struct {
+		Into struct {
+			Relation rangeVar `json:"rel"`
+		} `json:"into"`
+		Object string `json:"objtype"`
+	}
+	createIndex struct {
+		Name        string   `json:"idxname"`
+		Relation    rangeVar `json:"relation"`
+		Params      []node   `json:"indexParams"`
+		Unique      bool     `json:"unique"`
+		Concurrent  bool     `json:"concurrent"`
+		IfNotExists bool     `json:"if_not_exists"`
+		Where       node     `json:"whereClause"`
+	}
+	indexElem struct {
+		Name string `json:"name"`
+	}
+	drop struct {
+		Objects    []node `json:"objects"`
+		Type       string `json:"removeType"`
+		Behavior   string `json:"behavior"`
+		MissingOK  bool   `json:"missing_ok"`
+		Concurrent bool   `json:"concurrent"`
+	}
+	rename struct {
+		Type     string   `json:"renameType"`
+		Relation rangeVar `json:"relation"`
+		Sub      string   `json:"subname"`
+		New      string   `json:"newname"`
+	}
+	setVariable struct {
+		Kind  string `json:"kind"`
+		Name  string `json:"name"`
+		Args  []node `json:"args"`
+		Local bool   `json:"is_local"`
+	}
+	transaction struct {
+		Kind string `json:"kind"`
+	}
+	reindex struct {
+		Kind     string   `json:"kind"`
+		Relation rangeVar `json:"relation"`
+		Name     string   `json:"name"`
+		Params   []node   `json:"params"`
+	}
+	defElem struct {
+		Name string `json:"defname"`
+		Arg  node   `json:"arg"`
+	}
+	oneRelation struct {
+		Relation   rangeVar `json:"relation"`
+		Concurrent bool     `json:"concurrent"`
+		SkipData   bool     `json:"skipData"`
+		Where      node     `json:"whereClause"`
+		Select     node     `json:"selectStmt"`
+		IsFrom     bool     `json:"is_from"`
+	}
+	vacuum struct {
+		Options   []node `json:"options"`
+		Relations []node `json:"rels"`
+		IsVacuum  bool   `json:"is_vacuumcmd"`
+	}
+	vacuumRelation struct {
+		Relation rangeVar `json:"relation"`
+	}
+	relations struct {
+		Relations []node `json:"relations"`
+		Behavior  string `json:"behavior"`
+		Mode      int    `json:"mode"`
+	}
+	domain struct {
+		Name        []node   `json:"domainname"`
+		Base        typeName `json:"typeName"`
+		Constraints []node   `json:"constraints"`
+	}
+	alterDomain struct {
+		Subtype string `json:"subtype"`
+		Name    []node `json:"typeName"`
+		Def     node   `json:"def"`
+	}
+	alterEnum struct {
+		Name      []node `json:"typeName"`
+		OldValue  string `json:"oldVal"`
+		NewValue  string `json:"newVal"`
+		Neighbour string `json:"newValNeighbor"`
+	}
+	createFunction struct {
+		Name    []node `json:"funcname"`
+		Options []node `json:"options"`
+		Body    node   `json:"sql_body"`
+	}
+	funcCall struct {
+		Name []node `json:"funcname"`
+		Args []node `json:"args"`
+	}
+	typeCast struct {
+		Arg  node     `json:"arg"`
+		Type typeName `json:"typeName"`
+	}
+	columnRef struct {
+		Fields []node `json:"fields"`
+	}
+	nullTest struct {
+		Arg  node   `json:"arg"`
+		Type string `json:"nulltesttype"`
+	}
+	text struct {
+		Value string `json:"sval"`
+	}
+	list struct {
+		Items []node `json:"items"`
+	}
+)
+
+// words gives the texts of a list of String nodes.
+func words(nodes []node) []string {
+	var out []string
+	for _, n := range nodes {
+		if n.kind == "String" {
+			out = append(out, decode[text](n).Value)
+		}
+	}
+	return out
+}
+
+// qualified joins a name of several parts as the catalog keys it: a name without
+// a schema is in public.
+func qualified(parts []string) string {
+	switch len(parts) {
+	case 0:
+		return ""
+	case 1:
+		return "public." + parts[0]
+	}
+	return strings.Join(parts[len(parts)-2:], ".")
+}
+
+func (r rangeVar) key() string {
+	if r.Schema == "" {
+		return "public." + r.Name
+	}
+	return r.Schema + "." + r.Name
+}
+
+// shown is a catalog key as people write it.
+func shown(key string) string { return strings.TrimPrefix(key, "public.") }
+
+// walk visits every node below a raw piece of the tree that is a node of one of
+// the wanted kinds, outermost first.
+func walk(raw json.RawMessage, visit func(n node) bool) {
+	trimmed := strings.TrimLeft(string(raw), " \t\r\n")
+	switch {
+	case strings.HasPrefix(trimmed, "["):
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) == nil {
+			for _, item := range items {
+				walk(item, visit)
+			}
+		}
+	case strings.HasPrefix(trimmed, "{"):
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(raw, &fields) != nil {
+			return
+		}
+		for name, field := range fields {
+			if name != "" && name[0] >= 'A' && name[0] <= 'Z' && !visit(node{name, field}) {
+				continue
+			}
+			walk(field, visit)
+		}
+	}
+}
+
+// each is walk from a node on, itself included.
+func (n node) each(visit func(n node) bool) {
+	if n.kind == "" || !visit(n) {
+		return
+	}
+	walk(n.raw, visit)
+}

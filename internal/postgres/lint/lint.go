@@ -1,0 +1,294 @@
+// Package lint tells what SQL migrations will do to a PostgreSQL database that is
+// in use: which locks they take, what is scanned, built or written again while a
+// lock is held, what data is lost, what older code will miss. It reads SQL with
+// PostgreSQL's own grammar and follows the statements with a catalog of its own,
+// so that it knows a table made a moment ago from one with users.
+//
+// It is pure: texts in, findings out. What it cannot see into, such as a DO block
+// or a function, it says so; it is never silently clean.
+package lint
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Mode is a table lock, in rising strength (PostgreSQL documentation, 13.3.1).
+type Mode int
+
+// The modes. From Share on a lock blocks writes; AccessExclusive blocks reads too.
+const (
+	NoLock Mode = iota
+	AccessShare
+	RowShare
+	RowExclusive
+	ShareUpdateExclusive
+	Share
+	ShareRowExclusive
+	Exclusive
+	AccessExclusive
+)
+
+// String is the mode's name as pg_locks shows it.
+func (m Mode) String() string {
+	names := []string{"", "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock", "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+	if m < 0 || int(m) >= len(names) {
+		return ""
+	}
+	return names[m]
+}
+
+// blocks says what a lock keeps out.
+func (m Mode) blocks() string {
+	if m == AccessExclusive {
+		return "reads and writes"
+	}
+	return "writes"
+}
+
+// Level is how much a finding matters.
+type Level string
+
+// The levels. A hazard is a lock that blocks reads or writes and is held over a
+// scan, a build or a rewrite; a risk loses data, breaks code that is still
+// running, or fails half-way; all else is style.
+const (
+	Hazard Level = "hazard"
+	Risk   Level = "risk"
+	Style  Level = "style"
+)
+
+// Finding is what is to be said about a statement.
+type Finding struct {
+	Rule    string `json:"rule"`
+	Level   Level  `json:"level"`
+	Message string `json:"message"`
+	// Lock is the strongest lock that matters here, Relation what it is on.
+	Lock     string `json:"lock,omitempty"`
+	Relation string `json:"relation,omitempty"`
+	Scan     bool   `json:"scan"`
+	Rewrite  bool   `json:"rewrite"`
+	// Safe is a way that does not have the problem: SQL, or steps.
+	Safe string `json:"safe,omitempty"`
+	// Bytes is how large the relation is, if that is known; 0 otherwise.
+	Bytes int64 `json:"bytes,omitempty"`
+	// Allowed is the reason that somebody gave for letting it be.
+	Allowed string `json:"allowed,omitempty"`
+}
+
+// Lock is a relation and the lock that a statement takes on it.
+type Lock struct {
+	Relation string `json:"relation"`
+	Mode     string `json:"mode"`
+}
+
+// Statement is one statement and all that was found.
+type Statement struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Col  int    `json:"column"`
+	Text string `json:"statement"`
+	// Locks are those on relations that were there before, strongest first.
+	Locks []Lock `json:"locks"`
+	Scan  bool   `json:"scan"`
+	// Rewrite tells that rows are written again, Build that an index is built.
+	Rewrite bool `json:"rewrite"`
+	Build   bool `json:"build"`
+	// Opaque tells that something in it cannot be seen.
+	Opaque   bool      `json:"opaque,omitempty"`
+	Findings []Finding `json:"findings"`
+}
+
+// Options say what is known around the files.
+type Options struct {
+	// Version is PostgreSQL's major version, 13 to 18; 0 means 15.
+	Version int
+	// OneTransaction tells that a tool runs each file in a transaction.
+	OneTransaction bool
+	// Schema is what exists before.
+	Schema []Source
+	// TimeZone is the server's setting, if it is known: it decides whether a timestamp
+	// changes its meaning with its type.
+	TimeZone string
+	// Sizes are the sizes of tables in bytes by name, if a database was asked.
+	Sizes map[string]int64
+}
+
+// Versions that the rules know.
+const (
+	MinVersion, MaxVersion, DefaultVersion = 13, 18, 15
+)
+
+// Run looks at files in the order in which they will be applied. The error is a
+// *diag.Problem when a file is not SQL.
+func Run(files []Source, opts Options) ([]Statement, error) {
+	if opts.Version == 0 {
+		opts.Version = DefaultVersion
+	}
+	if opts.Version < MinVersion || opts.Version > MaxVersion {
+		return nil, fmt.Errorf("PostgreSQL %d: versions %d to %d are known", opts.Version, MinVersion, MaxVersion)
+	}
+	l := &linter{opts: opts, catalog: newCatalog(), known: len(opts.Schema) > 0}
+	for _, src := range opts.Schema {
+		src.Text = withoutMeta(src.Text)
+		if _, err := l.file(src); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range l.catalog.tables {
+		t.created = ""
+	}
+	var out []Statement
+	for _, src := range files {
+		found, err := l.file(src)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, found...)
+	}
+	return out, nil
+}
+
+// linter follows statements.
+type linter struct {
+	opts    Options
+	catalog *catalog
+	name    string // of the file
+	// known tells that what the catalog does not have is not there.
+	known   bool
+	session session
+	// now is the statement that is looked at.
+	now *effects
+}
+
+// session is what earlier statements of a file have set up.
+type session struct {
+	open         bool // a transaction
+	implicit     bool // and the tool's own
+	lockTimeout  bool
+	stmtTimeout  bool
+	utc          bool
+	told         map[string]bool // rules that are said once
+	held         map[string]heldLock
+	enumsChanged map[string]int
+	unvalidated  map[string]int // constraints added in this transaction
+}
+
+type heldLock struct {
+	mode Mode
+	line int
+}
+
+// effects are what one statement does.
+type effects struct {
+	line                   int
+	locks                  map[string]Mode
+	scan, rewrite, build   map[string]bool
+	opaque, inTransactions bool
+	findings               []Finding
+}
+
+func (l *linter) file(src Source) ([]Statement, error) {
+	statements, err := parse(src)
+	if err != nil {
+		return nil, err
+	}
+	l.name = src.Name
+	l.session = session{told: map[string]bool{}, utc: isUTC(l.opts.TimeZone)}
+	if l.opts.OneTransaction {
+		l.begin()
+		l.session.implicit = true
+	}
+	allowances, problem := readAllowances(src, statements)
+	if problem != nil {
+		return nil, problem
+	}
+	var out []Statement
+	for i, p := range statements {
+		line, col := place(src.Text, p.start)
+		l.now = &effects{line: line, locks: map[string]Mode{}, scan: map[string]bool{}, rewrite: map[string]bool{}, build: map[string]bool{}}
+		l.statement(p.node)
+		l.transactionRules()
+		s := Statement{
+			File: src.Name, Line: line, Col: col, Text: src.Text[p.start:p.end], Locks: l.shownLocks(),
+			Scan: len(l.now.scan) > 0, Rewrite: len(l.now.rewrite) > 0, Build: len(l.now.build) > 0, Opaque: l.now.opaque,
+			Findings: allowances[i].apply(l.now.findings),
+		}
+		if s.Findings == nil {
+			s.Findings = []Finding{}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// fresh reports whether a relation was made by this file and has no rows: nobody
+// waits for it, and there is nothing to scan.
+func (l *linter) fresh(key string) bool {
+	t := l.catalog.tables[key]
+	return t != nil && t.created == l.name && l.name != "" && !t.filled
+}
+
+// lock notes a lock, on a relation that somebody may be using.
+func (l *linter) lock(key string, m Mode) {
+	if key != "" && !l.fresh(key) && l.now.locks[key] < m {
+		l.now.locks[key] = m
+	}
+}
+
+func (l *linter) scan(key string) {
+	if !l.fresh(key) {
+		l.now.scan[key] = true
+	}
+}
+
+func (l *linter) build(key string) {
+	if !l.fresh(key) {
+		l.now.build[key], l.now.scan[key] = true, true
+	}
+}
+
+func (l *linter) rewrite(key string) {
+	if !l.fresh(key) {
+		l.now.rewrite[key], l.now.scan[key] = true, true
+	}
+}
+
+// find notes a finding about a relation. A hazard or a risk of a table that is new
+// concerns nobody.
+func (l *linter) find(rule, key, message, safe string) {
+	level := levelOf(rule)
+	if key != "" && l.fresh(key) {
+		return
+	}
+	for _, f := range l.now.findings {
+		if f.Rule == rule && f.Relation == shown(key) {
+			return
+		}
+	}
+	f := Finding{Rule: rule, Level: level, Message: message, Relation: shown(key), Safe: safe, Bytes: l.opts.Sizes[shown(key)]}
+	if m := l.now.locks[key]; m > NoLock {
+		f.Lock = m.String()
+	}
+	f.Scan, f.Rewrite = l.now.scan[key], l.now.rewrite[key]
+	l.now.findings = append(l.now.findings, f)
+}
+
+func (l *linter) shownLocks() []Lock {
+	out := []Lock{}
+	for _, key := range slices.Sorted(maps.Keys(l.now.locks)) {
+		out = append(out, Lock{shown(key), l.now.locks[key].String()})
+	}
+	slices.SortStableFunc(out, func(a, b Lock) int { return rank(b) - rank(a) })
+	return out
+}
+
+func rank(lock Lock) int {
+	for m := AccessShare; m <= AccessExclusive; m++ {
+		if m.String() == lock.Mode {
+			return int(m)
+		}
+	}
+	return 0
+}

@@ -1,0 +1,132 @@
+package lint
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+func (l *linter) begin() {
+	l.session.open = true
+	l.session.held = map[string]heldLock{}
+	l.session.enumsChanged = map[string]int{}
+	l.session.unvalidated = map[string]int{}
+}
+
+func (l *linter) transaction(s transaction) {
+	switch s.Kind {
+	case "TRANS_STMT_BEGIN", "TRANS_STMT_START":
+		if l.session.open {
+			l.find("tx-nesting", "", "a transaction is open already: this does nothing, and the COMMIT below ends the outer one", "leave BEGIN and COMMIT to the tool, or tell the tool to run the file without a transaction")
+			return
+		}
+		l.begin()
+	case "TRANS_STMT_COMMIT", "TRANS_STMT_ROLLBACK", "TRANS_STMT_PREPARE":
+		implicit := l.session.implicit
+		l.session.open, l.session.implicit = false, false
+		l.session.held, l.session.enumsChanged, l.session.unvalidated = nil, nil, nil
+		if implicit {
+			l.find("tx-nesting", "", "this ends the tool's own transaction, and what follows runs without one", "leave BEGIN and COMMIT to the tool, or tell the tool to run the file without a transaction")
+		}
+	}
+}
+
+func (l *linter) set(s setVariable) {
+	on := s.Kind == "VAR_SET_VALUE" && len(s.Args) > 0 && !isZero(s.Args[0])
+	switch s.Name {
+	case "lock_timeout":
+		l.session.lockTimeout = on
+	case "statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout":
+		l.session.stmtTimeout = on
+	case "timezone":
+		l.session.utc = false
+		if len(s.Args) > 0 {
+			l.session.utc = isUTC(decode[struct {
+				Text text `json:"sval"`
+			}](s.Args[0]).Text.Value)
+		}
+	}
+}
+
+// isUTC reports whether clocks show the same in a time zone as without one.
+func isUTC(zone string) bool {
+	return slices.Contains([]string{"utc", "etc/utc", "gmt", "etc/gmt", "zulu"}, strings.ToLower(zone))
+}
+
+func isZero(n node) bool {
+	c := decode[struct {
+		Int  *struct{ Value int } `json:"ival"`
+		Text text                 `json:"sval"`
+	}](n)
+	if c.Int != nil {
+		return c.Int.Value == 0
+	}
+	return c.Text.Value == "0" || c.Text.Value == "0s" || c.Text.Value == "0ms"
+}
+
+// exclusiveSince gives the line since which the transaction holds a lock that
+// keeps reads out, of one relation or of any; 0 when it holds none.
+func (l *linter) exclusiveSince(key string) int {
+	if !l.session.open {
+		return 0
+	}
+	for held, lock := range l.session.held {
+		if lock.mode == AccessExclusive && (key == "" || held == key) {
+			return lock.line
+		}
+	}
+	return 0
+}
+
+// transactionRules are about a statement among the others of its session.
+func (l *linter) transactionRules() {
+	s := &l.session
+	strongest, on := NoLock, ""
+	for key, m := range l.now.locks {
+		if m > strongest || m == strongest && key < on {
+			strongest, on = m, key
+		}
+	}
+	if strongest >= Share && !s.lockTimeout && !s.told["no-lock-timeout"] {
+		s.told["no-lock-timeout"] = true
+		l.find("no-lock-timeout", on, fmt.Sprintf("while it waits for %s, everybody who comes later waits behind it", strongest), "SET lock_timeout = '1s'; and try again when it is exceeded")
+	}
+	if !s.open {
+		return
+	}
+	work := len(l.now.scan)+len(l.now.build)+len(l.now.rewrite) > 0
+	if work {
+		for _, f := range l.now.findings {
+			work = work && f.Rule != "idx-in-ddl-tx" && f.Rule != "validate-same-tx" && f.Rule != "data-and-ddl-mixed"
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.held)) {
+		lock := s.held[key]
+		if work && lock.mode == AccessExclusive && lock.line != l.now.line {
+			l.find("lock-held", key, fmt.Sprintf("it is slow, and the transaction holds %s on %s since line %d: nobody can read it meanwhile", lock.mode, shown(key), lock.line), "a transaction of its own")
+			break
+		}
+	}
+	for key, m := range l.now.locks {
+		if held := s.held[key]; m > held.mode {
+			s.held[key] = heldLock{m, l.now.line}
+		}
+	}
+	l.manyLocks()
+}
+
+// manyLocks says when a transaction keeps readers out of several tables.
+func (l *linter) manyLocks() {
+	s := &l.session
+	n := 0
+	for key, lock := range s.held {
+		if t := l.catalog.tables[key]; lock.mode == AccessExclusive && (t == nil || t.parent == "") && l.catalog.indexes[key] == "" {
+			n++
+		}
+	}
+	if n > 1 && !s.told["lock-many"] {
+		s.told["lock-many"] = true
+		l.find("lock-many", "", fmt.Sprintf("the transaction keeps readers out of %d tables at once, and can deadlock with others", n), "one table for each transaction")
+	}
+}

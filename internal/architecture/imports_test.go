@@ -30,6 +30,8 @@ func rooms() []room {
 		{"config", []string{"check", "checklist", "diag", "secret"}},
 		{"transport", []string{"check", "secret", "shim"}},
 		{"postgres", []string{"check", "secret"}},
+		{"postgres/lint", []string{"diag"}},
+		{"postgres/trace", []string{"postgres"}},
 		{"postgres/postgrestest", []string{"postgres", "secret"}},
 		{"checks/*", world},
 		{"recognise", []string{"checklist"}},

@@ -88,7 +88,7 @@ func commands() []func(*options) *cobra.Command {
 		initCommand, planCommand, checkCommand, runCommand, watchCommand, statusCommand, showCommand,
 		attestCommand, signCommand, waiveCommand, naCommand, retryCommand, resolveCommand,
 		pauseCommand, resumeCommand, rollbackCommand, abortCommand, adoptCommand,
-		logCommand, reportCommand, verifyCommand, historyCommand,
+		logCommand, reportCommand, verifyCommand, historyCommand, lintCommand,
 		typesCommand, doctorCommand, versionCommand, exitTopic, driveCommand,
 	}
 }

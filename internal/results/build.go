@@ -16,25 +16,36 @@ const maxAnnotations = 9
 // github is workflow commands (docs.github.com, "Workflow commands for GitHub
 // Actions"): an annotation for each bad item, failures first.
 func github(s *Set) []byte {
+	return append(GitHub(s.findings()), fmt.Sprintf("::notice file=%s,title=%s::%s\n", githubProperty(s.File), githubProperty(s.Name), githubData(s.summary()))...)
+}
+
+// GitHub writes findings as annotations; of each level as many as a step shows,
+// and how many more there are.
+func GitHub(findings []Finding) []byte {
 	var b bytes.Buffer
-	for _, v := range []Verdict{Fail, Inconclusive} {
-		level, n := "error", 0
-		if v == Inconclusive {
-			level = "warning"
+	for _, level := range []string{"error", "warning", "note"} {
+		word, n := level, 0
+		if level == "note" {
+			word = "notice"
 		}
-		for _, r := range s.Results {
-			if r.Verdict != v {
+		file := ""
+		for _, f := range findings {
+			if f.Level != level {
 				continue
 			}
+			file = OneLine(f.File)
 			if n++; n <= maxAnnotations {
-				fmt.Fprintf(&b, "::%s file=%s,line=%d,title=%s::%s\n", level, githubProperty(s.File), r.Line, githubProperty(r.Word+" "+r.ID), githubData(r.Text+": "+r.Reason))
+				column := ""
+				if f.Column > 0 {
+					column = fmt.Sprintf(",col=%d", f.Column)
+				}
+				fmt.Fprintf(&b, "::%s file=%s,line=%d%s,title=%s::%s\n", word, githubProperty(file), f.Line, column, githubProperty(f.Rule), githubData(OneLine(f.Message)))
 			}
 		}
 		if rest := n - maxAnnotations; rest > 0 {
-			fmt.Fprintf(&b, "::%s file=%s,title=and %d more::%s\n", level, githubProperty(s.File), rest, githubData(s.summary()))
+			fmt.Fprintf(&b, "::%s file=%s,title=and %d more::they are in the log\n", word, githubProperty(file), rest)
 		}
 	}
-	fmt.Fprintf(&b, "::notice file=%s,title=%s::%s\n", githubProperty(s.File), githubProperty(s.Name), githubData(s.summary()))
 	return b.Bytes()
 }
 

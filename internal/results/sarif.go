@@ -47,7 +47,8 @@ type sarifLocation struct {
 			URI string `json:"uri"`
 		} `json:"artifactLocation"`
 		Region struct {
-			Line int `json:"startLine"`
+			Line   int `json:"startLine"`
+			Column int `json:"startColumn,omitempty"`
 		} `json:"region"`
 	} `json:"physicalLocation"`
 }
@@ -56,22 +57,56 @@ type sarifLocation struct {
 // item that was looked at is a rule; the results are the bad ones only, because
 // several readers take each result for a finding, whatever its kind.
 func sarif(s *Set) ([]byte, error) {
+	var rules []Rule
+	for _, r := range s.Results {
+		rules = append(rules, Rule{r.ID, r.Text})
+	}
+	return SARIF(rules, s.findings())
+}
+
+// Rule is what findings are of.
+type Rule struct {
+	ID, Text string
+}
+
+// Finding is a place in a file and what is to be said about it.
+type Finding struct {
+	Rule, Message string
+	// Level is error, warning or note.
+	Level string
+	File  string
+	Line  int
+	// Column counts bytes from 1; 0 is unknown.
+	Column int
+}
+
+// findings are the bad results, failures first.
+func (s *Set) findings() []Finding {
+	var out []Finding
+	for _, r := range s.bad() {
+		level := "error"
+		if r.Verdict == Inconclusive {
+			level = "warning"
+		}
+		out = append(out, Finding{Rule: r.ID, Message: r.Word + ": " + r.Text + ": " + r.Reason, Level: level, File: s.File, Line: r.Line})
+	}
+	return out
+}
+
+// SARIF writes findings for code scanners and editors.
+func SARIF(rules []Rule, findings []Finding) ([]byte, error) {
 	var run sarifRun
 	run.Tool.Driver = sarifDriver{Name: "allclear", Rules: []sarifRule{}}
 	run.Results = []sarifResult{}
-	for i, r := range s.Results {
+	index := map[string]int{}
+	for i, r := range rules {
+		index[r.ID] = i
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{r.ID, sarifText{r.Text}})
-		out := sarifResult{Rule: r.ID, Index: i, Kind: "fail", Message: sarifText{r.Word + ": " + r.Text + ": " + r.Reason}}
-		switch r.Verdict {
-		case Pass, Skipped, Waived:
-			continue
-		case Fail:
-			out.Level = "error"
-		default:
-			out.Level = "warning"
-		}
+	}
+	for _, f := range findings {
+		out := sarifResult{Rule: f.Rule, Index: index[f.Rule], Kind: "fail", Level: f.Level, Message: sarifText{OneLine(f.Message)}}
 		var where sarifLocation
-		where.Physical.Artifact.URI, where.Physical.Region.Line = s.File, max(r.Line, 1)
+		where.Physical.Artifact.URI, where.Physical.Region.Line, where.Physical.Region.Column = f.File, max(f.Line, 1), f.Column
 		out.Locations = []sarifLocation{where}
 		run.Results = append(run.Results, out)
 	}

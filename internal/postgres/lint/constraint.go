@@ -145,8 +145,10 @@ func (l *linter) addKey(key string, c constraint) {
 	table, t := shown(key), l.catalog.tables[key]
 	primary := c.Type == "CONSTR_PRIMARY"
 	columns := words(c.Keys)
+	unknown := false
 	if c.Index != "" {
-		if _, index := l.catalog.indexOf(indexKey(key, c.Index)); index != nil {
+		_, index := l.catalog.indexOf(indexKey(key, c.Index))
+		if unknown = index == nil; !unknown {
 			columns = index.columns
 		}
 	}
@@ -173,9 +175,9 @@ func (l *linter) addKey(key string, c constraint) {
 		l.hazard(rule, key, fmt.Sprintf("an index is built for %s", constraintName), fmt.Sprintf(
 			"CREATE UNIQUE INDEX CONCURRENTLY %s_idx ON %s (%s); then ALTER TABLE %s ADD CONSTRAINT %s %s USING INDEX %s_idx",
 			constraintName, table, strings.Join(columns, ", "), table, constraintName, using, constraintName))
-	case primary && len(nullable) > 0:
+	case primary && (len(nullable) > 0 || unknown):
 		l.scan(key)
-		l.hazard("pk-using-index-nullable", key, fmt.Sprintf("every row is looked at for a null in %s", strings.Join(nullable, ", ")),
+		l.hazard("pk-using-index-nullable", key, fmt.Sprintf("every row is looked at for a null in %s", orDefault(strings.Join(nullable, ", "), "its columns, unless they are NOT NULL already")),
 			"make the columns NOT NULL first, through a validated CHECK (… IS NOT NULL)")
 	}
 	if t == nil {

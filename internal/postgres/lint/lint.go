@@ -104,8 +104,6 @@ type Statement struct {
 type Options struct {
 	// Version is PostgreSQL's major version, 13 to 18; 0 means 15.
 	Version int
-	// OneTransaction tells that a tool runs each file in a transaction.
-	OneTransaction bool
 	// Schema is what exists before.
 	Schema []Source
 	// TimeZone is the server's setting, if it is known: it decides whether a timestamp
@@ -173,11 +171,14 @@ type session struct {
 	held         map[string]heldLock
 	enumsChanged map[string]int
 	unvalidated  map[string]int // constraints added in this transaction
+	count        int            // statements so far
 }
 
 type heldLock struct {
 	mode Mode
 	line int
+	// statement counts within the session.
+	statement int
 }
 
 // effects are what one statement does.
@@ -196,7 +197,7 @@ func (l *linter) file(src Source) ([]Statement, error) {
 	}
 	l.name = src.Name
 	l.session = session{told: map[string]bool{}, utc: isUTC(l.opts.TimeZone)}
-	if l.opts.OneTransaction {
+	if src.OneTransaction {
 		l.begin()
 		l.session.implicit = true
 	}

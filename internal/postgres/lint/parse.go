@@ -18,6 +18,8 @@ const maxSource = 16 << 20
 // Source is a file of SQL.
 type Source struct {
 	Name, Text string
+	// OneTransaction tells that a tool runs it as one transaction.
+	OneTransaction bool
 }
 
 // parsed is a statement of a source: where it is and what the grammar made of it.
@@ -43,7 +45,7 @@ func parse(src Source) ([]parsed, error) {
 			}
 		}
 	}
-	out, err := parser.ParseToJSON(src.Text)
+	out, err := guarded(src.Text)
 	if err != nil {
 		return nil, syntaxProblem(src, err)
 	}
@@ -68,6 +70,17 @@ func parse(src Source) ([]parsed, error) {
 		all = append(all, parsed{lead: s.Location, start: start, end: end, node: s.Node})
 	}
 	return all, nil
+}
+
+// guarded calls the grammar, which runs in a small machine of its own: when that
+// runs out of stack, the text was not to be read.
+func guarded(text string) (out string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the grammar gave up on it: nested too deep")
+		}
+	}()
+	return parser.ParseToJSON(text)
 }
 
 // skipBlank gives the length of the white space and comments that a text begins

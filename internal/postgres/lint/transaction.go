@@ -82,6 +82,7 @@ func (l *linter) exclusiveSince(key string) int {
 // transactionRules are about a statement among the others of its session.
 func (l *linter) transactionRules() {
 	s := &l.session
+	s.count++
 	strongest, on := NoLock, ""
 	for key, m := range l.now.locks {
 		if m > strongest || m == strongest && key < on {
@@ -103,14 +104,14 @@ func (l *linter) transactionRules() {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.held)) {
 		lock := s.held[key]
-		if work && lock.mode == AccessExclusive && lock.line != l.now.line {
+		if work && lock.mode == AccessExclusive && lock.statement != s.count {
 			l.find("lock-held", key, fmt.Sprintf("it is slow, and the transaction holds %s on %s since line %d: nobody can read it meanwhile", lock.mode, shown(key), lock.line), "a transaction of its own")
 			break
 		}
 	}
 	for key, m := range l.now.locks {
 		if held := s.held[key]; m > held.mode {
-			s.held[key] = heldLock{m, l.now.line}
+			s.held[key] = heldLock{m, l.now.line, s.count}
 		}
 	}
 	l.manyLocks()

@@ -31,7 +31,8 @@ func rooms() []room {
 		{"transport", []string{"check", "secret", "shim"}},
 		{"postgres", []string{"check", "secret"}},
 		{"postgres/lint", []string{"diag"}},
-		{"postgres/trace", []string{"postgres"}},
+		{"postgres/trace", []string{"postgres", "postgres/wire"}},
+		{"postgres/wire", []string{"postgres"}},
 		{"postgres/postgrestest", []string{"postgres", "secret"}},
 		{"checks/*", world},
 		{"recognise", []string{"checklist"}},
@@ -97,7 +98,7 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 	for name, homes := range map[string][]string{
 		"modernc.org/sqlite":              {"internal/journal/sqlite"},
 		"database/sql":                    {"internal/journal/sqlite"},
-		"github.com/jackc/pgx":            {"internal/postgres"},
+		"github.com/jackc/pgx":            {"internal/postgres", "internal/postgres/wire"},
 		"github.com/wasilibs/go-pgquery":  {"internal/postgres/lint"},
 		"github.com/redis/go-redis":       {"internal/checks/redis"},
 		"github.com/yuin/goldmark":        {"internal/checklist"},

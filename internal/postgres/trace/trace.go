@@ -90,35 +90,66 @@ type relation struct {
 	table            string // of an index
 }
 
-// relations lists the relations of people, not of the system, by their numbers.
+// relationsSQL lists the relations of people, not of the system, by their numbers.
+const relationsSQL = `
+	SELECT c.oid, CASE WHEN n.nspname = 'public' THEN '' ELSE n.nspname || '.' END || c.relname, c.relkind,
+		coalesce(pg_relation_filenode(c.oid), 0), coalesce(pg_relation_size(c.oid), 0),
+		coalesce((SELECT CASE WHEN m.nspname = 'public' THEN '' ELSE m.nspname || '.' END || t.relname
+			FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace m ON m.oid = t.relnamespace WHERE i.indexrelid = c.oid), '')
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`
+
+// relations lists what a session sees.
 func relations(ctx context.Context, conn *postgres.Conn) (map[string]relation, error) {
-	t, err := conn.Query(ctx, maxRelations, `
-		SELECT c.oid, CASE WHEN n.nspname = 'public' THEN '' ELSE n.nspname || '.' END || c.relname, c.relkind,
-			coalesce(pg_relation_filenode(c.oid), 0), coalesce(pg_relation_size(c.oid), 0),
-			coalesce((SELECT t.relname FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid WHERE i.indexrelid = c.oid), '')
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`)
+	t, err := conn.Query(ctx, maxRelations, relationsSQL)
 	if err != nil {
 		return nil, fmt.Errorf("list relations: %w", err)
 	}
-	out := map[string]relation{}
-	for _, row := range t.Rows {
-		out[row[0].Text] = relation{name: row[1].Text, kind: row[2].Text, file: row[3].Text, empty: row[4].Text == "0", table: row[5].Text}
-	}
-	return out, nil
+	return listed(texts(t)), nil
 }
+
+// texts are a result's values.
+func texts(t postgres.Table) [][]string {
+	var out [][]string
+	for _, row := range t.Rows {
+		var line []string
+		for _, cell := range row {
+			line = append(line, cell.Text)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func listed(rows [][]string) map[string]relation {
+	out := map[string]relation{}
+	for _, r := range rows {
+		out[r[0]] = relation{name: r[1], kind: r[2], file: r[3], empty: r[4] == "0", table: r[5]}
+	}
+	return out
+}
+
+// scansSQL counts the scans of each table by the session that asks, as far as it
+// has not reported them yet: only differences say anything.
+const scansSQL = "SELECT relid, coalesce(seq_scan, 0) FROM pg_stat_xact_user_tables"
 
 // scans gives how often each table has been scanned by the worker's transaction.
 func (t *Tracer) scans(ctx context.Context) (map[string]int64, error) {
-	result, err := t.worker.Query(ctx, maxRelations, "SELECT relid, coalesce(seq_scan, 0) FROM pg_stat_xact_user_tables")
+	result, err := t.worker.Query(ctx, maxRelations, scansSQL)
 	if err != nil {
 		return nil, fmt.Errorf("count scans: %w", err)
 	}
+	return counted(texts(result))
+}
+
+func counted(rows [][]string) (map[string]int64, error) {
 	out := map[string]int64{}
-	for _, row := range result.Rows {
-		if out[row[0].Text], err = strconv.ParseInt(row[1].Text, 10, 64); err != nil {
+	for _, r := range rows {
+		n, err := strconv.ParseInt(r[1], 10, 64)
+		if err != nil {
 			return nil, fmt.Errorf("count scans: %w", err)
 		}
+		out[r[0]] = n
 	}
 	return out, nil
 }
@@ -126,7 +157,11 @@ func (t *Tracer) scans(ctx context.Context) (map[string]int64, error) {
 // locks gives the strongest lock that the worker holds or waits for on each
 // relation.
 func (t *Tracer) locks(ctx context.Context) (map[string]string, error) {
-	result, err := t.observer.Query(ctx, maxRelations, "SELECT relation, mode FROM pg_locks WHERE pid = $1::int AND locktype = 'relation' AND relation IS NOT NULL", t.pid)
+	return locksOf(ctx, t.observer, t.pid)
+}
+
+func locksOf(ctx context.Context, observer *postgres.Conn, pid string) (map[string]string, error) {
+	result, err := observer.Query(ctx, maxRelations, "SELECT relation, mode FROM pg_locks WHERE pid = $1::int AND locktype = 'relation' AND relation IS NOT NULL", pid)
 	if err != nil {
 		return nil, fmt.Errorf("read locks: %w", err)
 	}
@@ -154,7 +189,7 @@ func (t *Tracer) InTransaction(ctx context.Context, sql string) (Trace, error) {
 		return Trace{}, fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = t.worker.Script(context.WithoutCancel(ctx), "ROLLBACK") }()
-	counted, err := t.scans(ctx)
+	scanned, err := t.scans(ctx)
 	if err != nil {
 		return Trace{}, err
 	}
@@ -191,12 +226,14 @@ func (t *Tracer) InTransaction(ctx context.Context, sql string) (Trace, error) {
 	if err != nil {
 		return Trace{}, err
 	}
-	out.compare(before, after, counted, now)
+	out.compare(before, after, scanned, now)
 	return out, nil
 }
 
-func (t *Tracer) written(ctx context.Context) (int64, error) {
-	n, err := t.observer.Int(ctx, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+func (t *Tracer) written(ctx context.Context) (int64, error) { return writtenBy(ctx, t.observer) }
+
+func writtenBy(ctx context.Context, observer *postgres.Conn) (int64, error) {
+	n, err := observer.Int(ctx, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
 	if err != nil {
 		return 0, fmt.Errorf("read the log's position: %w", err)
 	}

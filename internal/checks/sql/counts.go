@@ -2,88 +2,130 @@ package sql
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
-	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/postgres"
 )
 
+// table is one whose rows are counted: ordinary ones and partitions.
+type table struct {
+	// name is schema.name, unquoted; from is the same as SQL.
+	name, from string
+	// key is the first column of the primary key as SQL, keyType its type; empty
+	// without a primary key. private tells that its values may be anybody's name.
+	key, keyType string
+	private      bool
+}
+
+const tablesSQL = `SELECT n.nspname || '.' || c.relname, format('%I.%I', n.nspname, c.relname),
+  quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), coalesce(t.typcategory NOT IN ('N', 'D', 'B', 'T') AND t.typname <> 'uuid', true)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+LEFT JOIN pg_type t ON t.oid = a.atttypid
+WHERE c.relkind = 'r' AND ` + ours + ` AND ` + limited + ` ORDER BY 1`
+
+// tables lists the tables that the question is about, once. None is an error.
+func (a *answers) list(ctx context.Context, c *postgres.Conn) ([]table, error) {
+	if a.tables != nil {
+		return a.tables, nil
+	}
+	t, err := c.Query(ctx, maxObjects, tablesSQL, a.oids)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	if t.More || len(t.Rows) == 0 {
+		return nil, fmt.Errorf("list tables: there are %d, want 1 to %d", len(t.Rows), maxObjects)
+	}
+	for _, r := range t.Rows {
+		a.tables = append(a.tables, table{name: r[0].Text, from: r[1].Text, key: r[2].Text, keyType: r[3].Text, private: r[4].Text == "t"})
+	}
+	return a.tables, nil
+}
+
+// maxShown bounds the tables whose numbers stand among the facts; of more the
+// largest are there.
+const maxShown = 100
+
+// count counts every table's rows, once.
+func (a *answers) count(ctx context.Context, c *postgres.Conn) (map[string]int64, error) {
+	if a.rows != nil {
+		return a.rows, nil
+	}
+	tables, err := a.list(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	rows, total := map[string]int64{}, int64(0)
+	for _, t := range tables {
+		n, err := c.Int(ctx, "SELECT count(*) FROM ONLY "+t.from)
+		if err != nil {
+			return nil, fmt.Errorf("count %s: %w", t.name, err)
+		}
+		rows[t.name] = n
+		total += n
+	}
+	a.rows = rows
+	a.facts["rows"], a.facts["tables"] = strconv.FormatInt(total, 10), strconv.Itoa(len(rows))
+	names := slices.SortedFunc(maps.Keys(rows), func(x, y string) int { return int(min(1, max(-1, rows[y]-rows[x]))) })
+	for _, name := range names[:min(len(names), maxShown)] {
+		a.facts["rows of "+name] = strconv.FormatInt(rows[name], 10)
+	}
+	return rows, nil
+}
+
+// counts is the preset: something must be there.
+func counts(ctx context.Context, c *postgres.Conn, a *answers) error {
+	rows, err := a.count(ctx, c)
+	if err != nil {
+		return err
+	}
+	a.note(a.facts["rows"] != "0", "all %d tables are empty", len(rows))
+	return nil
+}
+
 // atLeast compares tables with the least number of rows wanted.
 func (p *questions) atLeast(ctx context.Context, c *postgres.Conn, a *answers) error {
-	for _, table := range slices.Sorted(maps.Keys(p.AtLeast)) {
-		schema, name, found := strings.Cut(table, ".")
-		from := postgres.Quote(schema)
-		if found {
-			from += "." + postgres.Quote(name)
-		}
-		n, err := c.Int(ctx, "SELECT count(*) FROM "+from)
+	for _, name := range slices.Sorted(maps.Keys(p.AtLeast)) {
+		n, err := c.Int(ctx, "SELECT count(*) FROM "+quoted(name))
 		if err != nil {
-			return fmt.Errorf("count %s: %w", table, err)
+			return fmt.Errorf("count %s: %w", name, err)
 		}
-		a.facts["rows of "+table] = strconv.FormatInt(n, 10)
-		a.note(n >= int64(p.AtLeast[table]), "%s has %d rows, want at least %d", table, n, p.AtLeast[table])
+		a.facts["rows of "+name] = strconv.FormatInt(n, 10)
+		a.note(n >= int64(p.AtLeast[name]), "%s has %d rows, want at least %d", name, n, p.AtLeast[name])
 	}
 	return nil
 }
 
-// compare counts every table's rows and keeps the numbers, or compares with those
-// that were kept.
-func (p *questions) compare(ctx context.Context, env *check.Env, c *postgres.Conn, a *answers) (map[string]string, error) {
-	if p.Compare == "" {
-		return nil, nil
-	}
-	if err := a.read(ctx, c); err != nil {
-		return nil, fmt.Errorf("compare: %w", err)
-	}
-	now := map[string]int64{}
-	for _, t := range a.counts {
-		now[t.Table] = t.Rows
-	}
-	a.facts["rows"] = strconv.FormatInt(postgres.TotalRows(a.counts), 10)
-	a.facts["tables"] = strconv.Itoa(len(now))
-	if p.Compare == "before" {
-		text, err := json.Marshal(now)
-		if err != nil {
-			return nil, fmt.Errorf("compare: %w", err)
+// compareCounts decides table by table: by the difference that is expected of it,
+// or else by the expression for all.
+func (p *questions) compareCounts(before, now map[string]int64, a *answers) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Delta)) {
+		if _, found := before[name]; !found {
+			return fmt.Errorf("delta: there were no rows of a table %s (write schema.name)", name)
 		}
-		a.note(len(now) > 0, "there are no tables")
-		return map[string]string{a.countsFact(): string(text)}, nil
 	}
-	text, ok := env.Ledger.Fact(a.countsFact())
-	if !ok {
-		return nil, &check.NotSupplied{What: "the rows before (fact " + a.countsFact() + ", set by compare: before)"}
-	}
-	before := map[string]int64{}
-	if err := json.Unmarshal([]byte(text), &before); err != nil {
-		return nil, fmt.Errorf("read fact %s: %w", a.countsFact(), err)
-	}
-	if len(before) == 0 {
-		return nil, fmt.Errorf("read fact %s: it holds no table", a.countsFact())
-	}
-	return nil, p.each(before, now, a)
-}
-
-// each decides table by table.
-func (p *questions) each(before, now map[string]int64, a *answers) error {
-	for _, table := range slices.Sorted(maps.Keys(before)) {
-		if slices.Contains(p.Ignore, table) {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if a.ignored(name) {
 			continue
 		}
-		after, found := now[table]
+		after, found := now[name]
 		if !found {
-			a.note(false, "%s is gone (%d rows)", table, before[table])
+			a.note(false, "%s is gone (%d rows)", name, before[name])
 			continue
 		}
-		ok, err := p.Counts.Eval(map[string]any{"table": table, "before": int(before[table]), "after": int(after)})
+		if delta, ok := p.Delta[name]; ok {
+			a.note(after-before[name] == int64(delta), "%s had %d rows, has %d, want %+d", name, before[name], after, delta)
+			continue
+		}
+		ok, err := p.Counts.Eval(map[string]any{"table": name, "before": int(before[name]), "after": int(after)})
 		if err != nil {
 			return err
 		}
-		a.note(ok, "%s had %d rows, has %d, want %s", table, before[table], after, p.Counts)
+		a.note(ok, "%s had %d rows, has %d, want %s", name, before[name], after, p.Counts)
 	}
 	return nil
 }

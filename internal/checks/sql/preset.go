@@ -2,7 +2,9 @@ package sql
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,129 +14,181 @@ import (
 // maxObjects bounds how many catalog objects a preset looks at.
 const maxObjects = 100_000
 
-// ask answers a preset. A database without tables has no answer to any.
-func ask(ctx context.Context, c *postgres.Conn, a *answers, preset string) error {
-	if err := a.read(ctx, c); err != nil {
+// wholeGroup is the preset that stands for those that show whether data and
+// structure are whole.
+const wholeGroup = "integrity"
+
+// preset is a ready-made question about the whole database.
+type preset struct {
+	name string
+	// whole tells that it belongs to the group integrity.
+	whole bool
+	// reads tells that it reads the tables' rows, past every index, since an index
+	// may be what is damaged.
+	reads bool
+	ask   func(context.Context, *postgres.Conn, *answers) error
+}
+
+// presets lists them from cheap to expensive, which is the order they are asked
+// in.
+func presets() []preset {
+	return []preset{
+		{name: "indexes", whole: true, ask: listing(indexes())},
+		{name: "constraints", whole: true, ask: listing(constraints())},
+		{name: "triggers", whole: true, ask: listing(triggers())},
+		{name: "matviews", whole: true, ask: listing(matviews())},
+		{name: "identity", whole: true, ask: listing(identity())},
+		{name: "collations", whole: true, ask: collations},
+		{name: "checksums", whole: true, ask: checksums},
+		{name: "leftovers", whole: true, ask: leftovers},
+		{name: "keys", ask: listing(keys())},
+		{name: "foreign_key_indexes", ask: listing(foreignKeyIndexes())},
+		{name: "duplicate_indexes", ask: listing(duplicateIndexes())},
+		{name: "analyze", ask: analyze},
+		{name: "replication", ask: replication},
+		{name: "sequences", whole: true, ask: sequences},
+		{name: "partitions", whole: true, ask: partitions},
+		{name: "rows", whole: true, reads: true, ask: brokenRows},
+		{name: "orphans", whole: true, reads: true, ask: orphans},
+		{name: "unique", whole: true, reads: true, ask: duplicates},
+		{name: "amcheck", whole: true, ask: amcheck},
+		{name: "counts", ask: counts},
+	}
+}
+
+// notHere is the error of a question that this server cannot answer as it is set
+// up. Asked for by name it is an error like any other; the group goes on without
+// it and says so.
+type notHere struct{ why string }
+
+func (e *notHere) Error() string { return e.why }
+
+// ask answers the presets, cheap ones first. A database without tables has no
+// answer to any.
+func (p *questions) ask(ctx context.Context, c *postgres.Conn, a *answers) error {
+	if len(p.Presets) == 0 {
+		return nil
+	}
+	if err := a.someTables(ctx, c); err != nil {
 		return err
 	}
-	switch preset {
-	case "orphans":
-		return orphans(ctx, c, a)
-	case "indexes":
-		return listed(ctx, c, a, "indexes", "invalid index", `SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid OR NOT indisready OR NOT indislive ORDER BY 1`)
-	case "constraints":
-		return listed(ctx, c, a, "constraints", "constraint that was never validated", `SELECT conrelid::regclass || '.' || conname FROM pg_constraint WHERE NOT convalidated AND conrelid <> 0 ORDER BY 1`)
-	case "sequences":
-		return sequences(ctx, c, a)
-	default:
-		total := postgres.TotalRows(a.counts)
-		for _, t := range a.counts {
-			a.facts["rows of "+t.Table] = strconv.FormatInt(t.Rows, 10)
+	group := slices.Contains(p.Presets, wholeGroup)
+	for _, q := range presets() {
+		named := slices.Contains(p.Presets, q.name)
+		if !named && !(group && q.whole) {
+			continue
 		}
-		a.note(total > 0, "all %d tables are empty", len(a.counts))
-		return nil
+		err := q.answer(ctx, c, a)
+		if missing, ok := errors.AsType[*notHere](err); ok && !named {
+			a.skipped = append(a.skipped, q.name+" ("+missing.why+")")
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("preset %s: %w", q.name, err)
+		}
 	}
-}
-
-// read counts every table's rows, once.
-func (a *answers) read(ctx context.Context, c *postgres.Conn) error {
-	if a.counts != nil {
-		return nil
-	}
-	counts, err := c.Digests(ctx, false)
-	if err != nil {
-		return err
-	}
-	if len(counts) == 0 {
-		return fmt.Errorf("the database has no tables")
-	}
-	a.counts = counts
 	return nil
 }
 
-// listed fails when a query lists anything.
-func listed(ctx context.Context, c *postgres.Conn, a *answers, fact, what, sql string) error {
-	t, err := c.Query(ctx, maxObjects, sql)
-	if err != nil {
+// answer asks one preset.
+func (q preset) answer(ctx context.Context, c *postgres.Conn, a *answers) error {
+	if !q.reads {
+		return q.ask(ctx, c, a)
+	}
+	for _, setting := range []string{"enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"} {
+		if _, err := c.Exec(ctx, "SET LOCAL "+setting+" = off"); err != nil {
+			return fmt.Errorf("read past the indexes: %w", err)
+		}
+	}
+	if err := q.ask(ctx, c, a); err != nil {
 		return err
 	}
-	var names []string
-	for _, row := range t.Rows {
-		names = append(names, row[0].Text)
+	for _, setting := range []string{"enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"} {
+		if _, err := c.Exec(ctx, "SET LOCAL "+setting+" = on"); err != nil {
+			return fmt.Errorf("use the indexes again: %w", err)
+		}
 	}
-	a.facts[fact] = strconv.Itoa(len(names))
-	a.note(len(names) == 0, "%s: %s", what, postgres.Shorten(names, 10))
 	return nil
 }
 
-// orphansSQL writes for each foreign key the query that counts the rows without a
-// counterpart. The catalog's word that a key is valid is not enough: triggers may
-// have been off. MATCH SIMPLE lets a row with any NULL pass, MATCH FULL only one
-// with all NULL (manual, CREATE TABLE).
-const orphansSQL = `SELECT k.conrelid::regclass || '.' || k.conname,
-  format('SELECT count(*) FROM %s AS a WHERE %s AND NOT EXISTS (SELECT FROM %s AS b WHERE %s)', k.conrelid::regclass,
-    CASE WHEN k.confmatchtype = 'f' THEN 'NOT (' || string_agg(format('a.%I IS NULL', x.attname), ' AND ' ORDER BY p.n) || ')'
-      ELSE string_agg(format('a.%I IS NOT NULL', x.attname), ' AND ' ORDER BY p.n) END,
-    k.confrelid::regclass, string_agg(format('a.%I = b.%I', x.attname, y.attname), ' AND ' ORDER BY p.n))
-FROM pg_constraint k
-CROSS JOIN LATERAL unnest(k.conkey, k.confkey) WITH ORDINALITY AS p(from_no, to_no, n)
-JOIN pg_attribute x ON x.attrelid = k.conrelid AND x.attnum = p.from_no
-JOIN pg_attribute y ON y.attrelid = k.confrelid AND y.attnum = p.to_no
-WHERE k.contype = 'f' AND k.conparentid = 0
-GROUP BY k.oid, k.conrelid, k.confrelid, k.conname, k.confmatchtype ORDER BY 1`
-
-func orphans(ctx context.Context, c *postgres.Conn, a *answers) error {
-	keys, err := c.Query(ctx, maxObjects, orphansSQL)
+// someTables is an error for a database without tables.
+func (a *answers) someTables(ctx context.Context, c *postgres.Conn) error {
+	t, err := c.Query(ctx, 1, `SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		WHERE c.relkind IN ('r', 'p') AND `+ours+` LIMIT 1`)
 	if err != nil {
-		return fmt.Errorf("list foreign keys: %w", err)
+		return fmt.Errorf("look for tables: %w", err)
 	}
-	a.facts["foreign keys"] = strconv.Itoa(len(keys.Rows))
+	if len(t.Rows) == 0 {
+		return errors.New("the database has no tables")
+	}
+	return nil
+}
+
+// ours leaves out, of the objects c in the schemas n, what belongs to PostgreSQL,
+// to a session, to allclear or to an extension.
+const ours = `n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'allclear') AND c.relpersistence <> 't'
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')`
+
+// list is a question to the catalog: every row that it gives is a name and what
+// is wrong with it (or NULL).
+type list struct {
+	// fact names the number of rows in the evidence; what says for people what the
+	// names are.
+	fact, what, sql string
+}
+
+// listing fails when anything is listed.
+func listing(l list) func(context.Context, *postgres.Conn, *answers) error {
+	return func(ctx context.Context, c *postgres.Conn, a *answers) error { return a.none(ctx, c, l) }
+}
+
+// none asks for a list and fails unless it is empty.
+func (a *answers) none(ctx context.Context, c *postgres.Conn, l list, args ...string) error {
+	t, err := c.Query(ctx, maxObjects, l.sql, args...)
+	if err != nil {
+		return err
+	}
+	if t.More {
+		return fmt.Errorf("more than %d %s", maxObjects, l.fact)
+	}
 	var found []string
-	for _, row := range keys.Rows {
-		n, err := c.Int(ctx, row[1].Text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", row[0].Text, err)
+	for _, row := range t.Rows {
+		if a.ignored(row[0].Text) {
+			continue
 		}
-		if n > 0 {
-			found = append(found, fmt.Sprintf("%s %d", row[0].Text, n))
+		text := row[0].Text
+		if !row[1].Null && row[1].Text != "" {
+			text += " (" + row[1].Text + ")"
 		}
+		found = append(found, text)
 	}
-	a.note(len(found) == 0, "rows without what their foreign key points to: %s", postgres.Shorten(found, 10))
+	a.lack(l, found)
 	return nil
 }
 
-// sequencesSQL lists the sequences that give a column its values, with the query
-// for the highest (or, counting down, lowest) of them.
-const sequencesSQL = `SELECT s.oid::regclass::text, q.seqincrement > 0,
-  format('SELECT CASE WHEN is_called THEN last_value ELSE last_value - %s END FROM %s', q.seqincrement, s.oid::regclass),
-  format('SELECT coalesce(%s(%I), %s) FROM %s', CASE WHEN q.seqincrement > 0 THEN 'max' ELSE 'min' END, a.attname, q.seqstart - q.seqincrement, t.oid::regclass)
-FROM pg_depend d
-JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-JOIN pg_sequence q ON q.seqrelid = s.oid
-JOIN pg_class t ON t.oid = d.refobjid
-JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
-WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') ORDER BY 1`
+// lack notes what was found and should not be there.
+func (a *answers) lack(l list, found []string) {
+	a.facts[l.fact] = strconv.Itoa(len(found))
+	a.note(len(found) == 0, "%s: %s", l.what, postgres.Shorten(found, 10))
+}
 
-func sequences(ctx context.Context, c *postgres.Conn, a *answers) error {
-	list, err := c.Query(ctx, maxObjects, sequencesSQL)
-	if err != nil {
-		return fmt.Errorf("list sequences: %w", err)
+// ignored reports whether the checklist leaves an object out. The server writes a
+// name without its schema where the search path finds it.
+func (a *answers) ignored(name string) bool {
+	if slices.Contains(a.ignore, name) || slices.Contains(a.ignore, "public."+name) {
+		if !slices.Contains(a.left, name) {
+			a.left = append(a.left, name)
+		}
+		return true
 	}
-	a.facts["sequences"] = strconv.Itoa(len(list.Rows))
-	var behind []string
-	for _, row := range list.Rows {
-		at, err := c.Int(ctx, row[2].Text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", row[0].Text, err)
-		}
-		used, err := c.Int(ctx, row[3].Text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", row[0].Text, err)
-		}
-		if up := row[1].Text == "t"; (up && used > at) || (!up && used < at) {
-			behind = append(behind, fmt.Sprintf("%s is at %d, its column at %d", row[0].Text, at, used))
-		}
+	return false
+}
+
+// array writes texts as PostgreSQL reads an array of them.
+func array(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, t := range texts {
+		quoted[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(t) + `"`
 	}
-	a.note(len(behind) == 0, "sequences that will give values again: %s", strings.TrimSpace(postgres.Shorten(behind, 10)))
-	return nil
+	return "{" + strings.Join(quoted, ",") + "}"
 }

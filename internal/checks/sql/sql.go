@@ -34,12 +34,28 @@ var SQL = check.Define[questions](check.Desc{
 type questions struct {
 	DB      secret.Ref       `param:"db" doc:"the database's address" default:"${env.database}"`
 	Queries []query          `param:"queries" doc:"questions in SQL with the expected answer" default:""`
-	Presets []string         `param:"preset" doc:"ready-made questions about the whole database" default:"" enum:"orphans,indexes,constraints,sequences,counts"`
+	Presets []string         `param:"preset" doc:"ready-made questions about the whole database; integrity: those that show whether it is whole" default:"" enum:"integrity,indexes,constraints,triggers,matviews,identity,collations,checksums,leftovers,keys,foreign_key_indexes,duplicate_indexes,analyze,replication,sequences,partitions,rows,orphans,unique,amcheck,counts"`
 	AtLeast map[string]int   `param:"at_least" doc:"least number of rows by table" default:""`
-	Compare string           `param:"compare" doc:"before: count every table's rows; after: count again and compare" default:"" enum:"before,after"`
-	Counts  check.Expression `param:"counts" doc:"what must hold for each table's rows (compare: after)" default:"after >= before"`
-	Ignore  []string         `param:"ignore" doc:"tables (schema.name) that compare leaves out" default:""`
+	Compare string           `param:"compare" doc:"before: take down what is there; after: compare with that; other: compare with another database" default:"" enum:"before,after,other"`
+	Of      []string         `param:"of" doc:"what compare is about" default:"counts" enum:"counts,digests,columns,schema,access"`
+	Other   secret.Ref       `param:"other" doc:"address of the database that this one must equal (compare: other)" default:""`
+	Counts  check.Expression `param:"counts" doc:"what must hold for each table's rows (compare)" default:"after >= before"`
+	Delta   map[string]int   `param:"delta" doc:"by table (schema.name), exactly how many rows more (compare)" default:""`
+	Schema  string           `param:"schema" doc:"the SHA-256 that the schema must have, or at least 12 digits of its beginning" default:""`
+	Tables  []string         `param:"tables" doc:"the only tables that compare and the presets that read rows look at, with their partitions" default:""`
+	Ignore  []string         `param:"ignore" doc:"tables (schema.name) and what presets find, as they name it, to leave out" default:""`
 	Timeout time.Duration    `param:"statement_timeout" doc:"longest time for one query or lock" default:"30s"`
+	limits
+}
+
+// limits are the presets' thresholds.
+type limits struct {
+	SequenceUsed check.Share   `param:"sequence_used" doc:"part of a sequence's values that may be gone (sequences)" default:"70%"`
+	Dead         check.Share   `param:"dead_rows" doc:"part of a table's rows that may be dead (analyze)" default:"20%"`
+	Idle         time.Duration `param:"idle" doc:"how long a session may be idle in a transaction (leftovers)" default:"1m"`
+	Applications []string      `param:"applications" doc:"application names that must have no lock any more (leftovers)" default:""`
+	Lag          time.Duration `param:"lag" doc:"how far a replica may be behind (replication)" default:"30s"`
+	SlotWAL      check.Size    `param:"slot_wal" doc:"log that a slot may keep (replication)" default:"10GiB"`
 }
 
 type query struct {
@@ -58,11 +74,21 @@ func (q query) title() string {
 
 // Validate holds the rules between parameters.
 func (p *questions) Validate() error {
-	if len(p.Queries) == 0 && len(p.Presets) == 0 && len(p.AtLeast) == 0 && p.Compare == "" {
-		return errors.New("queries, preset, at_least or compare: nothing is asked")
-	}
-	if p.Timeout <= 0 {
+	switch {
+	case len(p.Queries) == 0 && len(p.Presets) == 0 && len(p.AtLeast) == 0 && p.Compare == "" && p.Schema == "":
+		return errors.New("queries, preset, at_least, compare or schema: nothing is asked")
+	case p.Timeout <= 0:
 		return errors.New("statement_timeout: want more than 0s")
+	case p.Compare == wayOther && p.Other.IsZero():
+		return errors.New("other: compare: other needs the address of the other database")
+	case p.Compare != wayOther && !p.Other.IsZero():
+		return errors.New("other: only compare: other has another database")
+	case p.Compare != "" && len(p.Of) == 0:
+		return errors.New("of: nothing is compared")
+	case len(p.Delta) > 0 && !slices.Contains(p.Of, ofCounts):
+		return errors.New("delta: it is about counts, which of leaves out")
+	case p.Schema != "" && (len(p.Schema) < minSchema || len(p.Schema) > 64 || strings.Trim(p.Schema, "0123456789abcdef") != ""):
+		return fmt.Errorf("schema: want %d to 64 digits of a SHA-256 in lower case", minSchema)
 	}
 	for _, q := range p.Queries {
 		if strings.TrimSpace(q.SQL) == "" {
@@ -89,15 +115,19 @@ func (p *questions) Traits() check.Traits {
 // answers collects what was found.
 type answers struct {
 	database string
-	asked    int
-	wrong    []string
-	facts    map[string]string
-	counts   []postgres.TableDigest // read once
+	limits
+	ignore []string
+	// oids and otherOids are the tables that the checklist names, by their numbers in
+	// this database's catalog and the other's.
+	oids, otherOids string
+	asked           int
+	wrong           []string
+	// left is what was found and ignored; skipped, what this server cannot answer.
+	left, skipped []string
+	facts         map[string]string
+	tables        []table          // listed once
+	rows          map[string]int64 // counted once
 }
-
-// countsFact keeps the rows of every table for the comparison afterwards, of each
-// database by itself.
-func (a *answers) countsFact() string { return "sql.counts." + a.database }
 
 func (a *answers) note(ok bool, format string, args ...any) {
 	a.asked++
@@ -108,30 +138,12 @@ func (a *answers) note(ok bool, format string, args ...any) {
 
 // Run asks everything in one read-only transaction that sees one instant.
 func (p *questions) Run(ctx context.Context, env *check.Env) (check.Outcome, error) {
-	if p.DB.IsZero() {
-		return check.Outcome{}, &check.NotSupplied{What: "the database's address (db)"}
-	}
-	address, err := env.Secret(ctx, p.DB)
-	if err != nil {
-		return check.Outcome{}, err
-	}
-	server, err := postgres.Parse(address, env.Dial)
-	if err != nil {
-		return check.Outcome{}, err
-	}
-	c, err := server.Open(ctx, postgres.Options{ReadOnly: true, StatementTimeout: p.Timeout, LockTimeout: p.Timeout})
+	c, server, err := p.open(ctx, env, p.DB, "db")
 	if err != nil {
 		return check.Outcome{}, err
 	}
 	defer c.Close()
-	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
-		return check.Outcome{}, fmt.Errorf("begin: %w", err)
-	}
-	// Rows that a policy hides would count as rows that are not there.
-	if _, err := c.Exec(ctx, "SET LOCAL row_security = off"); err != nil {
-		return check.Outcome{}, fmt.Errorf("refuse row security: %w", err)
-	}
-	a := &answers{database: server.Name(), facts: map[string]string{}}
+	a := &answers{database: server.Name(), limits: p.limits, ignore: p.Ignore, facts: map[string]string{}}
 	sets, err := p.all(ctx, env, c, a)
 	if err != nil {
 		return check.Outcome{}, err
@@ -140,28 +152,92 @@ func (p *questions) Run(ctx context.Context, env *check.Env) (check.Outcome, err
 		return check.Outcome{}, errors.New("nothing was asked: every table is ignored")
 	}
 	o := check.Passf("%d of %d questions are answered as expected", a.asked, a.asked)
+	if len(a.skipped) > 0 {
+		o.Reason += "; not asked: " + strings.Join(a.skipped, ", ")
+	}
 	if len(a.wrong) > 0 {
 		o = check.Failf("%s", postgres.Shorten(a.wrong, 5))
+	}
+	for name, list := range map[string][]string{"ignored": a.left, "not asked": a.skipped} {
+		if len(list) > 0 {
+			a.facts[name] = strings.Join(list, ", ")
+		}
 	}
 	o.Target, o.Facts, o.Sets = server.Name(), a.facts, sets
 	return o, nil
 }
 
+// open starts a session whose one transaction only reads.
+func (p *questions) open(ctx context.Context, env *check.Env, ref secret.Ref, what string) (*postgres.Conn, *postgres.Server, error) {
+	if ref.IsZero() {
+		return nil, nil, &check.NotSupplied{What: "the database's address (" + what + ")"}
+	}
+	address, err := env.Secret(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := postgres.Parse(address, env.Dial)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := server.Open(ctx, postgres.Options{ReadOnly: true, StatementTimeout: p.Timeout, LockTimeout: p.Timeout})
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err = c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err == nil {
+		// Rows that a policy hides would count as rows that are not there.
+		_, err = c.Exec(ctx, "SET LOCAL row_security = off")
+	}
+	if err != nil {
+		c.Close()
+		return nil, nil, fmt.Errorf("begin to read: %w", err)
+	}
+	return c, server, nil
+}
+
+// all asks what was asked for. What reads the schema comes last: it changes how
+// names are written.
 func (p *questions) all(ctx context.Context, env *check.Env, c *postgres.Conn, a *answers) (map[string]string, error) {
 	for i, q := range p.Queries {
 		if err := q.ask(ctx, c, a, i); err != nil {
 			return nil, fmt.Errorf("%s: %w", q.title(), err)
 		}
 	}
-	for _, preset := range p.Presets {
-		if err := ask(ctx, c, a, preset); err != nil {
-			return nil, fmt.Errorf("preset %s: %w", preset, err)
-		}
+	var err error
+	if a.oids, err = oidsOf(ctx, c, p.Tables); err != nil {
+		return nil, err
+	}
+	if err := p.ask(ctx, c, a); err != nil {
+		return nil, err
 	}
 	if err := p.atLeast(ctx, c, a); err != nil {
 		return nil, err
 	}
-	return p.compare(ctx, env, c, a)
+	var sets map[string]string
+	if p.Compare != "" {
+		if sets, err = p.compare(ctx, env, c, a); err != nil {
+			return nil, err
+		}
+	}
+	return sets, p.wantSchema(ctx, c, a)
+}
+
+// compare takes down what is there, or compares it with what was taken down or
+// with another database.
+func (p *questions) compare(ctx context.Context, env *check.Env, c *postgres.Conn, a *answers) (map[string]string, error) {
+	w := &comparison{questions: p, env: env, c: c, a: a, sets: map[string]string{}}
+	if p.Compare == wayOther {
+		other, server, err := p.open(ctx, env, p.Other, "other")
+		if err != nil {
+			return nil, fmt.Errorf("the other database: %w", err)
+		}
+		defer other.Close()
+		a.facts["other"], w.other = server.Name(), other
+		if a.otherOids, err = oidsOf(ctx, other, p.Tables); err != nil {
+			return nil, fmt.Errorf("the other database: %w", err)
+		}
+	}
+	return w.sets, w.run(ctx)
 }
 
 // ask runs one query and decides.

@@ -100,10 +100,10 @@ func TestPresets(t *testing.T) {
 				}
 			}},
 		{Name: "orphans", Params: "db: env:DB\npreset: orphans", Env: in(bad, nil), Want: "fail: rows without what their foreign key points to: orders.orders_tenant_fkey 1; ref.fit 1"},
-		{Name: "indexes", Params: "db: env:DB\npreset: indexes", Env: in(bad, nil), Want: "fail: invalid index: twice_x"},
-		{Name: "constraints", Params: "db: env:DB\npreset: constraints", Env: in(bad, nil), Want: "fail: constraint that was never validated: ref.fit"},
-		{Name: "sequences", Params: "db: env:DB\npreset: sequences", Env: in(bad, nil), Want: "fail: sequences that will give values again: tenants_id_seq is at 2, its column at 3"},
-		{Name: "no tables", Params: "db: env:DB\npreset: orphans", Env: in(empty, nil), Want: "error: preset orphans: the database has no tables"},
+		{Name: "indexes", Params: "db: env:DB\npreset: indexes", Env: in(bad, nil), Want: "fail: indexes that cannot be relied on: twice_x (invalid, not ready)"},
+		{Name: "constraints", Params: "db: env:DB\npreset: constraints", Env: in(bad, nil), Want: "fail: constraints that were never validated: ref.fit"},
+		{Name: "sequences", Params: "db: env:DB\npreset: sequences", Env: in(bad, nil), Want: "fail: sequences that will give values again or come to their end: tenants_id_seq is at 2, its column at 3"},
+		{Name: "no tables", Params: "db: env:DB\npreset: orphans", Env: in(empty, nil), Want: "error: the database has no tables"},
 		{Name: "no rows", Params: "db: env:DB\npreset: counts", Env: in(rowless, nil), Want: "fail: all 1 tables are empty"},
 		{Name: "test data", Params: "db: env:DB\nat_least: {tenants: 3, public.orders: 30}", Env: in(good, nil), Want: "pass: 2 of 2..."},
 		{Name: "too little test data", Params: "db: env:DB\nat_least: {tenants: 4}", Env: in(good, nil), Want: "fail: tenants has 3 rows, want at least 4"},
@@ -117,7 +117,7 @@ func TestCompare(t *testing.T) {
 	fact := "sql.counts." + postgrestest.Server(t, url).Name()
 	checktest.Run(t, sql.SQL, []checktest.Case{
 		{Name: "before", Params: "db: env:DB\ncompare: before", Env: in(url, nil), Want: "pass: 1 of 1...", Check: func(_ *testing.T, o check.Outcome) { sets = o.Sets }},
-		{Name: "nothing before", Params: "db: env:DB\ncompare: after", Env: in(url, nil), Want: "error: the rows before...was not supplied"},
+		{Name: "nothing before", Params: "db: env:DB\ncompare: after", Env: in(url, nil), Want: "error: compare counts: what was there before...was not supplied"},
 		{Name: "garbage before", Params: "db: env:DB\ncompare: after", Env: in(url, map[string]string{fact: "{}"}), Want: "error: ...holds no table"},
 	})
 	if !strings.Contains(sets[fact], `"public.orders":30`) {
@@ -164,6 +164,6 @@ func TestCompareKeepsDatabasesApart(t *testing.T) {
 		{Name: "before", Params: "db: env:DB\ncompare: before", Env: in(two, nil), Want: "pass: ...", Check: func(_ *testing.T, o check.Outcome) { sets = o.Sets }},
 	})
 	checktest.Run(t, sql.SQL, []checktest.Case{
-		{Name: "after", Params: "db: env:DB\ncompare: after", Env: in(one, sets), Want: "error: the rows before...was not supplied"},
+		{Name: "after", Params: "db: env:DB\ncompare: after", Env: in(one, sets), Want: "error: compare counts: what was there before...was not supplied"},
 	})
 }

@@ -222,7 +222,7 @@ func (s *server) initialise(ctx context.Context, bin string, who *syscall.Creden
 		}
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", s.data(), "-U", "admin", "-A", "scram-sha-256",
-		"--pwfile", file, "-E", "UTF8", "--no-locale", "--no-sync")
+		"--pwfile", file, "-E", "UTF8", "--no-locale", "--no-sync", "--data-checksums")
 	cmd.Dir, cmd.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: who}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
@@ -245,7 +245,7 @@ func (s *server) run(ctx context.Context, bin string, who *syscall.Credential, p
 	}
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", s.data(), "-p", port, "-h", "127.0.0.1", "-k", "",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB",
-		"-c", "max_connections=60", "-c", "autovacuum=off", "-c", "lc_messages=C")
+		"-c", "max_connections=60", "-c", "max_prepared_transactions=4", "-c", "autovacuum=off", "-c", "lc_messages=C")
 	cmd.Dir, cmd.SysProcAttr = s.dir, dieWithParent(who)
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -275,7 +275,7 @@ func follow(log io.Reader, ready chan<- error) {
 	var tail []string
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
-		if strings.Contains(lines.Text(), "ready to accept connections") {
+		if strings.Contains(lines.Text(), "ready to accept") {
 			ready <- nil
 			_, _ = io.Copy(io.Discard, log)
 			return

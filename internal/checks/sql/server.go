@@ -96,12 +96,48 @@ func analyze(ctx context.Context, c *postgres.Conn, a *answers) error {
 		a.oids, strconv.FormatFloat(float64(a.Dead), 'g', -1, 64), fewDead)
 }
 
-// replicasSQL lists what follows this server and how far behind it is: in time
-// where the replica has said so, which it does only while there is work, and in
-// bytes.
+// replicasSQL lists what follows this server and how many bytes of log it has not
+// replayed yet, of those written before $1.
 const replicasSQL = `SELECT format('%s (%s)', application_name, coalesce(host(client_addr), 'local')), state,
-  coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(replay_lsn, flush_lsn))::text, 'unknown'), coalesce(extract(epoch FROM replay_lag), 0)
+  greatest(pg_wal_lsn_diff($1::pg_lsn, coalesce(replay_lsn, flush_lsn)), 0)
 FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup' ORDER BY 1`
+
+// lookAgain is how often replicas are looked at while they catch up.
+const lookAgain = 20 * time.Millisecond
+
+// behind waits, no longer than a replica may be behind, until every replica has
+// replayed what is written now, and lists those that have not. The server's own
+// replay_lag is not asked: it stands still when replaying does.
+func behind(ctx context.Context, c *postgres.Conn, a *answers) ([]string, error) {
+	now, err := c.Value(ctx, "SELECT pg_current_wal_lsn()")
+	if err != nil {
+		return nil, fmt.Errorf("ask for the end of the log: %w", err)
+	}
+	for start := a.now(); ; {
+		t, err := c.Query(ctx, maxObjects, replicasSQL, now)
+		if err != nil {
+			return nil, fmt.Errorf("list replicas: %w", err)
+		}
+		a.facts["replicas"] = strconv.Itoa(len(t.Rows))
+		waited := a.now().Sub(start)
+		var late []string
+		for _, row := range t.Rows {
+			if row[1].Null {
+				return nil, fmt.Errorf("how far %s is cannot be seen: the role needs pg_read_all_stats", row[0].Text)
+			}
+			if row[1].Text != "streaming" || row[2].Null || row[2].Text != "0" {
+				late = append(late, fmt.Sprintf("%s (%s, %s bytes after %s)", row[0].Text, row[1].Text, row[2].Text, waited.Round(time.Millisecond)))
+			}
+		}
+		if len(late) == 0 || waited >= a.Lag {
+			a.facts["lag"] = fmt.Sprintf("%.3f s", waited.Seconds())
+			return late, nil
+		}
+		if err := a.sleep(ctx, lookAgain); err != nil {
+			return nil, err
+		}
+	}
+}
 
 // replication decides about replicas and the slots that keep log for them.
 func replication(ctx context.Context, c *postgres.Conn, a *answers) error {
@@ -112,34 +148,19 @@ func replication(ctx context.Context, c *postgres.Conn, a *answers) error {
 	if standby == "t" {
 		return errors.New("this server is a replica itself: ask the primary")
 	}
-	t, err := c.Query(ctx, maxObjects, replicasSQL)
+	late, err := behind(ctx, c, a)
 	if err != nil {
-		return fmt.Errorf("list replicas: %w", err)
-	}
-	a.facts["replicas"] = strconv.Itoa(len(t.Rows))
-	var behind []string
-	for _, row := range t.Rows {
-		if row[1].Null {
-			return fmt.Errorf("how far %s is cannot be seen: the role needs pg_read_all_stats", row[0].Text)
-		}
-		seconds, err := strconv.ParseFloat(row[3].Text, 64)
-		if err != nil {
-			return fmt.Errorf("read the lag of %s: %w", row[0].Text, err)
-		}
-		a.facts["lag of "+row[0].Text] = row[3].Text + " s, " + row[2].Text + " bytes"
-		if row[1].Text != "streaming" || row[2].Text == "unknown" || seconds > a.Lag.Seconds() {
-			behind = append(behind, fmt.Sprintf("%s (%s, %s s, %s bytes)", row[0].Text, row[1].Text, row[3].Text, row[2].Text))
-		}
+		return err
 	}
 	slots, err := c.Int(ctx, "SELECT count(*) FROM pg_replication_slots")
 	if err != nil {
 		return fmt.Errorf("count slots: %w", err)
 	}
 	a.facts["replication slots"] = strconv.FormatInt(slots, 10)
-	if slots == 0 && len(t.Rows) == 0 {
+	if slots == 0 && a.facts["replicas"] == "0" {
 		return errors.New("no replica is connected and no replication slot waits for one")
 	}
-	a.note(len(behind) == 0, "replicas that are behind: %s", postgres.Shorten(behind, 10))
+	a.note(len(late) == 0, "replicas that are behind: %s", postgres.Shorten(late, 10))
 	return a.none(ctx, c, list{"bad slots", "replication slots that keep too much log or lost it", `SELECT slot_name, concat_ws(', ', CASE WHEN NOT active THEN 'not in use' END, 'log ' || wal_status,
   pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) || ' bytes kept')
 FROM pg_replication_slots WHERE wal_status IN ('unreserved', 'lost') OR pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) > $1::numeric ORDER BY 1`},

@@ -115,6 +115,8 @@ func (p *questions) Traits() check.Traits {
 // answers collects what was found.
 type answers struct {
 	database string
+	now      func() time.Time
+	sleep    func(context.Context, time.Duration) error
 	limits
 	ignore []string
 	// oids and otherOids are the tables that the checklist names, by their numbers in
@@ -143,7 +145,7 @@ func (p *questions) Run(ctx context.Context, env *check.Env) (check.Outcome, err
 		return check.Outcome{}, err
 	}
 	defer c.Close()
-	a := &answers{database: server.Name(), limits: p.limits, ignore: p.Ignore, facts: map[string]string{}}
+	a := &answers{database: server.Name(), now: env.Now, sleep: env.Sleep, limits: p.limits, ignore: p.Ignore, facts: map[string]string{}}
 	sets, err := p.all(ctx, env, c, a)
 	if err != nil {
 		return check.Outcome{}, err

@@ -10,6 +10,18 @@ import (
 	"testing"
 )
 
+// Cluster starts a server for one test alone, as one that is copied needs, and
+// gives the address of its database.
+func Cluster(t testing.TB) string {
+	t.Helper()
+	server, err := start()
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	t.Cleanup(server.stop)
+	return server.url
+}
+
 // Replica starts a hot standby of the test's server that streams from it under
 // the application name "replica", and gives its address. It ends with the test.
 func Replica(t testing.TB, address string) string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/checks/batch"
 	"allclear.dev/allclear/internal/checks/command"
 	"allclear.dev/allclear/internal/checks/env"
 	"allclear.dev/allclear/internal/checks/file"
@@ -33,7 +34,7 @@ func Types() []*check.Type {
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
 		report.JUnit, report.Coverage,
-		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Apply,
+		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,

@@ -176,6 +176,10 @@ func (p *job) Probe(ctx context.Context, env *check.Env) (check.Progress, check.
 
 // left asks the query until: "" means that nothing is left.
 func (p *job) left(ctx context.Context, c *postgres.Conn) (string, error) {
+	// Rows that a policy hides would count as rows that are done.
+	if _, err := c.Exec(ctx, "SET row_security = off"); err != nil {
+		return "", fmt.Errorf("until: %w", err)
+	}
 	v, err := c.Value(ctx, p.Until)
 	if err != nil {
 		return "", fmt.Errorf("until: %w", err)

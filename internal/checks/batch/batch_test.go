@@ -331,8 +331,15 @@ func TestRights(t *testing.T) {
 	if _, err := other.Exec(t.Context(), "SELECT 1"); err != nil {
 		t.Fatal(err)
 	}
+	hiding := database(t, counters+"GRANT ALL ON c TO batch_worker; ALTER TABLE c ENABLE ROW LEVEL SECURITY; CREATE POLICY none ON c USING (false)")
+	hidden, err := neturl.Parse(hiding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden.User = address.User
 	checktest.Run(t, batch.Batches, []checktest.Case{
 		{Name: "others hidden", Params: count, Env: in(address.String()), Want: "fail: other users' transactions cannot be seen: the role needs pg_read_all_stats...; nothing was changed"},
+		{Name: "rows hidden", Params: count + "oldest_transaction: 0s", Env: in(hidden.String()), Want: "fail: ...row-level security policy for table \"c\"...; nothing was changed"},
 		{Name: "may not create", Params: count + "oldest_transaction: 0s", Env: in(address.String()), Want: "fail: create the jobs' table: ERROR: permission denied for database ...; nothing was changed"},
 	})
 }

@@ -78,8 +78,9 @@ func (w *worker) strain(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// lagSQL gives how far the slowest replica has replayed, as a number of bytes.
-const lagSQL = `SELECT count(*), count(*) FILTER (WHERE state IS NULL), pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0'),
+// lagSQL gives how much log there is that replicas can have, and how far the slowest
+// has replayed it, as numbers of bytes.
+const lagSQL = `SELECT count(*), count(*) FILTER (WHERE state IS NULL), pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0'),
   coalesce(min(pg_wal_lsn_diff(coalesce(replay_lsn, flush_lsn, '0/0'), '0/0')), 0)
 FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'`
 

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -70,7 +71,9 @@ func (a *answers) count(ctx context.Context, c *postgres.Conn) (map[string]int64
 	}
 	a.rows = rows
 	a.facts["rows"], a.facts["tables"] = strconv.FormatInt(total, 10), strconv.Itoa(len(rows))
-	names := slices.SortedFunc(maps.Keys(rows), func(x, y string) int { return int(min(1, max(-1, rows[y]-rows[x]))) })
+	names := slices.SortedFunc(maps.Keys(rows), func(x, y string) int {
+		return cmp.Or(cmp.Compare(rows[y], rows[x]), cmp.Compare(x, y))
+	})
 	for _, name := range names[:min(len(names), maxShown)] {
 		a.facts["rows of "+name] = strconv.FormatInt(rows[name], 10)
 	}

@@ -104,7 +104,7 @@ func (q preset) answer(ctx context.Context, c *postgres.Conn, a *answers) error 
 		return err
 	}
 	for _, setting := range []string{"enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"} {
-		if _, err := c.Exec(ctx, "SET LOCAL "+setting+" = on"); err != nil {
+		if _, err := c.Exec(ctx, "SET LOCAL "+setting+" TO DEFAULT"); err != nil {
 			return fmt.Errorf("use the indexes again: %w", err)
 		}
 	}

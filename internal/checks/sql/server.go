@@ -109,7 +109,7 @@ const lookAgain = 20 * time.Millisecond
 // replayed what is written now, and lists those that have not. The server's own
 // replay_lag is not asked: it stands still when replaying does.
 func behind(ctx context.Context, c *postgres.Conn, a *answers) ([]string, error) {
-	now, err := c.Value(ctx, "SELECT pg_current_wal_lsn()")
+	now, err := c.Value(ctx, "SELECT pg_current_wal_flush_lsn()")
 	if err != nil {
 		return nil, fmt.Errorf("ask for the end of the log: %w", err)
 	}
@@ -162,7 +162,7 @@ func replication(ctx context.Context, c *postgres.Conn, a *answers) error {
 	}
 	a.note(len(late) == 0, "replicas that are behind: %s", postgres.Shorten(late, 10))
 	return a.none(ctx, c, list{"bad slots", "replication slots that keep too much log or lost it", `SELECT slot_name, concat_ws(', ', CASE WHEN NOT active THEN 'not in use' END, 'log ' || wal_status,
-  pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) || ' bytes kept')
-FROM pg_replication_slots WHERE wal_status IN ('unreserved', 'lost') OR pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) > $1::numeric ORDER BY 1`},
+  pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn) || ' bytes kept')
+FROM pg_replication_slots WHERE wal_status IN ('unreserved', 'lost') OR pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn) > $1::numeric ORDER BY 1`},
 		strconv.FormatInt(int64(a.SlotWAL), 10))
 }

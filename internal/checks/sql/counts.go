@@ -48,7 +48,7 @@ func (a *answers) list(ctx context.Context, c *postgres.Conn) ([]table, error) {
 }
 
 // maxShown bounds the tables whose numbers stand among the facts; of more the
-// largest are there.
+// largest are there. Empty tables are not listed.
 const maxShown = 100
 
 // count counts every table's rows, once.
@@ -75,7 +75,9 @@ func (a *answers) count(ctx context.Context, c *postgres.Conn) (map[string]int64
 		return cmp.Or(cmp.Compare(rows[y], rows[x]), cmp.Compare(x, y))
 	})
 	for _, name := range names[:min(len(names), maxShown)] {
-		a.facts["rows of "+name] = strconv.FormatInt(rows[name], 10)
+		if rows[name] > 0 {
+			a.facts["rows of "+name] = strconv.FormatInt(rows[name], 10)
+		}
 	}
 	return rows, nil
 }

@@ -128,7 +128,7 @@ func (w *worker) oldTransaction(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	t, err := w.eye.Query(ctx, 1, `SELECT format('session %s of %s (%s, %s)', pid, usename, application_name, state), extract(epoch FROM clock_timestamp() - xact_start), query = '<insufficient privilege>'
-FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' OR query = '<insufficient privilege>'
+FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND (backend_type = 'client backend' OR query = '<insufficient privilege>')
 ORDER BY 3 DESC, xact_start NULLS LAST LIMIT 1`)
 	if err != nil {
 		return "", fmt.Errorf("look at the transactions: %w", err)

@@ -187,3 +187,21 @@ func TestDelta(t *testing.T) {
 		{Name: "no such table", Params: after + "{tenants: 2}", Env: m.in(url), Want: "error: ...delta: there were no rows of a table tenants..."},
 	})
 }
+
+func TestMistakes(t *testing.T) {
+	for params, want := range map[string]string{
+		"compare: after\nother: env:X":                    "only compare: other has another database",
+		"compare: after\nof: []":                          "nothing is compared",
+		"compare: after\nof: schema\ndelta: {a.b: 1}":     "delta: it is about counts",
+		"compare: later":                                  `unknown value "later"`,
+		"preset: [integrity, index]":                      `unknown value "index"`,
+		"schema: XYZXYZXYZXYZ":                            "want 12 to 64 digits",
+		"preset: integrity\nsequence_used: many":          "sequence_used",
+		"preset: integrity\nstatement_timeout: 0s":        "want more than 0s",
+		"compare: after\ncounts: 'before < after + rows'": `reads "rows"`,
+	} {
+		if _, problems := checktest.Decode(sql.SQL, "db: env:DB\n"+params, nil); !strings.Contains(problems.Error(), want) {
+			t.Errorf("%s: %v, want %s", params, problems, want)
+		}
+	}
+}

@@ -26,7 +26,7 @@ FROM pg_stat_database WHERE (datname = current_database() OR datid = 0) AND chec
 
 // hidden is an error when the server does not show what other users' sessions do.
 func hidden(ctx context.Context, c *postgres.Conn) error {
-	n, err := c.Int(ctx, "SELECT count(*) FROM pg_stat_activity WHERE query = '<insufficient privilege>'")
+	n, err := c.Int(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = '<insufficient privilege>'")
 	if err != nil {
 		return fmt.Errorf("look at the sessions: %w", err)
 	}

@@ -106,9 +106,24 @@ func (p *questions) Validate() error {
 
 // Traits tells what is read.
 func (p *questions) Traits() check.Traits {
+	var does []string
+	if n := len(p.Queries) + len(p.Presets) + len(p.AtLeast); n > 0 {
+		does = append(does, fmt.Sprintf("asks the database %d questions", n))
+	}
+	switch of := strings.Join(p.Of, ", "); p.Compare {
+	case wayBefore:
+		does = append(does, "takes down its "+of)
+	case wayAfter:
+		does = append(does, "compares its "+of+" with before")
+	case wayOther:
+		does = append(does, "compares its "+of+" with another database")
+	}
+	if p.Schema != "" {
+		does = append(does, "compares its schema with what is expected")
+	}
 	return check.Traits{
 		Kind: check.Check, Class: check.Pure, Effect: check.Reads, Pool: check.Database, Target: p.DB.String(),
-		Does: fmt.Sprintf("asks the database %d questions in a read-only transaction", len(p.Queries)+len(p.Presets)+len(p.AtLeast)),
+		Does: strings.Join(does, ", ") + " in a read-only transaction",
 	}
 }
 

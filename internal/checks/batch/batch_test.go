@@ -174,9 +174,10 @@ func TestConnectionLost(t *testing.T) {
 	params = count + "retries: 1\nname: twice"
 	postgrestest.Exec(t, url, "UPDATE c SET n = 0 WHERE id = 7")
 	_, err = run(t, t.Context(), params, in(url), func(env *check.Env) {
-		dial, first := env.Dial, 0
+		dial := env.Dial
+		var dialled atomic.Int64
 		env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if first++; first > 2 {
+			if dialled.Add(1) > 2 {
 				return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
 			}
 			c, err := dial(ctx, network, address)

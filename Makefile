@@ -15,7 +15,7 @@ build: ## build the binary into bin/
 packages: ## install what the demo needs (PostgreSQL, Redis, HAProxy, OpenSSH, git)
 	@scripts/packages
 
-test-packages: ## install what the tests need (the same, and Chromium)
+test-packages: ## install what the tests need (the same, Chromium, Django, Alembic, ActiveRecord)
 	@scripts/packages test
 
 test: test-packages test-go test-example ## run every test

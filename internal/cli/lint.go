@@ -28,6 +28,7 @@ type lintFlags struct {
 	version     int
 	timezone    string
 	transaction string
+	values      []string
 	format      string
 	failOn      string
 	json        bool
@@ -48,6 +49,10 @@ statement, which locks it takes, what is scanned, built or written again meanwhi
 what data is lost and what older code will miss, each with a safer way. It needs no
 checklist and no configuration. With --schema or --database it knows what exists.
 
+Files of golang-migrate, goose and Flyway are read as these run them. Of Alembic and
+Django give what they print (upgrade --sql, sqlmigrate), of Rails the log of a run:
+what a migration does in Python, Ruby or Go cannot be seen, and that is said.
+
   $ allclear lint migrations migrations/0132_add_region.up.sql --schema schema.sql
   $ allclear lint migrations migrations/ --database env:DATABASE_URL
   $ allclear lint migrations *.sql --format sarif > lint.sarif
@@ -65,6 +70,7 @@ EXIT STATUS
 	flags.IntVar(&f.version, "pg", lint.DefaultVersion, "PostgreSQL's major `VERSION`")
 	flags.StringVar(&f.timezone, "timezone", "", "the server's `ZONE` (default: unknown, or the database's)")
 	flags.StringVar(&f.transaction, "transaction", "auto", "`HOW` the tool runs a file: auto, file (as one transaction) or none")
+	flags.StringArrayVar(&f.values, "set", nil, "`NAME=VALUE` for a placeholder of Flyway or goose (repeatable)")
 	flags.StringVarP(&f.format, "format", "o", human, "write `FORMAT`: human, json, sarif, github")
 	flags.StringVar(&f.failOn, "fail-on", "hazard", "end with 1 from this `LEVEL` on: hazard, risk, style")
 	flags.BoolVar(&f.json, "json", false, "write JSON")
@@ -94,7 +100,7 @@ func (o *options) lintMigrations(ctx context.Context, paths []string, f lintFlag
 	if err := f.check(); err != nil {
 		return err
 	}
-	files, err := o.migrationFiles(paths, f.transaction)
+	files, err := o.migrationFiles(paths, f)
 	if err != nil {
 		return err
 	}
@@ -112,64 +118,109 @@ func (o *options) lintMigrations(ctx context.Context, paths []string, f lintFlag
 		}
 	}
 	statements, err := lint.Run(files, opts)
-	if problem, ok := errors.AsType[*diag.Problem](err); ok {
-		return diag.Problems{*problem}
-	}
 	if err != nil {
-		return fail(ExitUsage, "", "%v", err)
-	}
-	if len(statements) == 0 {
-		return fail(ExitInconclusive, "", "no statement was read: %s", strings.Join(paths, ", "))
+		return unreadable(err)
 	}
 	if err := o.writeLint(statements, files, f.format); err != nil {
 		return err
 	}
-	if worst(statements) >= rankOf(lint.Level(f.failOn)) {
+	if lint.Count(statements).Statements == 0 {
+		return fail(ExitInconclusive, "", "no statement was read: %s", strings.Join(paths, ", "))
+	}
+	if worst(statements) >= lint.Rank(lint.Level(f.failOn)) {
 		return quiet(ExitFailed)
 	}
 	return nil
 }
 
+// unreadable is the end of a command that was given no SQL.
+func unreadable(err error) error {
+	if problem, ok := errors.AsType[*diag.Problem](err); ok {
+		return diag.Problems{*problem}
+	}
+	return fail(ExitUsage, "", "read the migrations: %v", err)
+}
+
 // migrationFiles reads the files, and those of folders in their order, without
 // those for going back.
-func (o *options) migrationFiles(paths []string, how string) ([]lint.Source, error) {
-	var names []string
+func (o *options) migrationFiles(paths []string, f lintFlags) ([]lint.Source, error) {
+	around := lint.Surroundings{Values: map[string]string{}, Beside: o.beside}
+	for _, pair := range f.values {
+		name, value, is := strings.Cut(pair, "=")
+		if !is || name == "" {
+			return nil, fail(ExitUsage, "NAME=VALUE", "--set: %q", pair)
+		}
+		around.Values[name] = value
+	}
+	names, err := o.migrationNames(paths)
+	if err != nil {
+		return nil, err
+	}
+	var files []lint.Source
+	for _, name := range names {
+		text, err := os.ReadFile(o.path(name.path))
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		framework := lint.Recognise(name.path, string(text))
+		if name.found && !strings.HasSuffix(name.path, ".sql") && framework == lint.PlainSQL {
+			continue // a program that is no migration
+		}
+		src, err := framework.Read(name.path, string(text), around)
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		if f.transaction != "auto" {
+			src.OneTransaction, src.Messages = f.transaction == "file", nil
+		}
+		files = append(files, src)
+	}
+	return files, nil
+}
+
+// beside reads a file that a framework may want to see.
+func (o *options) beside(name string) (string, bool, error) {
+	text, err := os.ReadFile(o.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	return string(text), err == nil, err
+}
+
+// migrationName is a file to read; found in a folder, or named.
+type migrationName struct {
+	path  string
+	found bool
+}
+
+func (o *options) migrationNames(paths []string) ([]migrationName, error) {
+	var names []migrationName
 	for _, path := range paths {
 		info, err := os.Stat(o.path(path))
 		switch {
 		case err != nil:
-			return nil, fail(ExitUsage, "", "read the migrations: %v", err)
+			return nil, unreadable(err)
 		case !info.IsDir():
-			names = append(names, path)
+			names = append(names, migrationName{path: path})
 			continue
 		}
 		var inside []string
 		err = filepath.WalkDir(o.path(path), func(file string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.Type().IsRegular() && strings.HasSuffix(file, ".sql") && !lint.IsDown(file) {
+			if err == nil && entry.Type().IsRegular() && slices.Contains([]string{".sql", ".py", ".rb", ".go"}, filepath.Ext(file)) && !lint.IsDown(file) {
 				relative, relErr := filepath.Rel(o.path(path), file)
 				inside, err = append(inside, filepath.Join(path, relative)), relErr
 			}
 			return err
 		})
 		if err != nil {
-			return nil, fail(ExitUsage, "", "read the migrations: %v", err)
+			return nil, unreadable(err)
 		}
 		lint.InOrder(inside)
-		names = append(names, inside...)
-	}
-	var files []lint.Source
-	for _, name := range names {
-		text, err := os.ReadFile(o.path(name))
-		if err != nil {
-			return nil, fail(ExitUsage, "", "read the migrations: %v", err)
+		for _, file := range inside {
+			names = append(names, migrationName{file, true})
 		}
-		src, _ := lint.Recognise(name, string(text))
-		if how != "auto" {
-			src.OneTransaction = how == "file"
-		}
-		files = append(files, src)
 	}
-	return files, nil
+	return names, nil
 }
 
 // askDatabase reads what exists. It changes nothing: the session is read-only.
@@ -209,17 +260,13 @@ func (o *options) askDatabase(ctx context.Context, address string, opts *lint.Op
 	return nil
 }
 
-func rankOf(level lint.Level) int {
-	return slices.Index([]lint.Level{"", lint.Style, lint.Risk, lint.Hazard}, level)
-}
-
 // worst is the rank of the worst finding that nobody has allowed.
 func worst(statements []lint.Statement) int {
 	most := 0
 	for _, s := range statements {
 		for _, f := range s.Findings {
 			if f.Allowed == "" {
-				most = max(most, rankOf(f.Level))
+				most = max(most, lint.Rank(f.Level))
 			}
 		}
 	}
@@ -267,37 +314,11 @@ func lintFindings(statements []lint.Statement) []results.Finding {
 
 // tellLint tells people: each finding at its statement, and what was not found.
 func (o *options) tellLint(statements []lint.Statement, files []lint.Source) error {
-	lines := map[string][]string{}
-	for _, file := range files {
-		lines[file.Name] = strings.Split(file.Text, "\n")
+	if err := lint.Problems(statements, files).Write(o.Out); err != nil {
+		return err
 	}
-	count := map[lint.Level]int{}
-	allowed := 0
-	for _, s := range statements {
-		for _, f := range s.Findings {
-			if f.Allowed != "" {
-				allowed++
-				continue
-			}
-			count[f.Level]++
-			source := strings.TrimRight(lines[s.File][s.Line-1], "\r")
-			p := diag.Problem{
-				Pos: diag.Pos{File: s.File, Line: s.Line, Col: s.Col}, Width: max(len(source)-s.Col+1, 1), Severity: diag.Severity(f.Level),
-				Message: f.Rule + ": " + f.Message + sized(f), Hint: f.Safe, Line: source,
-			}
-			if err := (diag.Problems{p}).Write(o.Out); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := fmt.Fprintf(o.Out, "%s: %s, %s, %s, %d allowed\n", plural(len(statements), "statement"),
-		plural(count[lint.Hazard], "hazard"), plural(count[lint.Risk], "risk"), plural(count[lint.Style], "remark"), allowed)
+	t := lint.Count(statements)
+	_, err := fmt.Fprintf(o.Out, "%s: %s, %s, %s, %d allowed\n", plural(t.Statements, "statement"),
+		plural(t.Hazards, "hazard"), plural(t.Risks, "risk"), plural(t.Remarks, "remark"), t.Allowed)
 	return err
-}
-
-func sized(f lint.Finding) string {
-	if f.Bytes == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%s has %.1f MB)", f.Relation, float64(f.Bytes)/1e6)
 }

@@ -18,7 +18,7 @@ type allowances []allowance
 // readAllowances finds the comments "allclear: allow RULE because REASON" that stand
 // before or inside a statement.
 func readAllowances(src Source, statements []parsed) ([]allowances, *diag.Problem) {
-	form := regexp.MustCompile(`--[ \t]*allclear:[ \t]*(.*)`)
+	form := regexp.MustCompile(`(?:--|#)[ \t]*allclear:[ \t]*(.*)`)
 	clause := regexp.MustCompile(`^allow[ \t]+([a-z0-9-]+)(?:[ \t]+because[ \t]+(\S.*?))?[ \t]*$`)
 	out := make([]allowances, len(statements))
 	for i, s := range statements {

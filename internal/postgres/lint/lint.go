@@ -89,6 +89,9 @@ type Statement struct {
 	Line int    `json:"line"`
 	Col  int    `json:"column"`
 	Text string `json:"statement"`
+	// Transaction numbers the transaction that it runs in with others; 0 means that it
+	// is committed by itself.
+	Transaction int `json:"transaction"`
 	// Locks are those on relations that were there before, strongest first.
 	Locks []Lock `json:"locks"`
 	Scan  bool   `json:"scan"`
@@ -96,7 +99,10 @@ type Statement struct {
 	Rewrite bool `json:"rewrite"`
 	Build   bool `json:"build"`
 	// Opaque tells that something in it cannot be seen.
-	Opaque   bool      `json:"opaque,omitempty"`
+	Opaque bool `json:"opaque,omitempty"`
+	// Unread tells that it is no statement but stands for what a tool does in another
+	// language.
+	Unread   bool      `json:"unread,omitempty"`
 	Findings []Finding `json:"findings"`
 }
 
@@ -156,6 +162,8 @@ type linter struct {
 	// known tells that what the catalog does not have is not there.
 	known   bool
 	session session
+	// transactions counts those begun so far.
+	transactions int
 	// now is the statement that is looked at.
 	now *effects
 }
@@ -164,6 +172,8 @@ type linter struct {
 type session struct {
 	open         bool // a transaction
 	implicit     bool // and the tool's own
+	ofMessage    bool // or that of a message with several statements
+	message      int  // the message that the statement before was sent in
 	lockTimeout  bool
 	stmtTimeout  bool
 	utc          bool
@@ -209,11 +219,17 @@ func (l *linter) file(src Source) ([]Statement, error) {
 	for i, p := range statements {
 		line, col := place(src.Text, p.start)
 		l.now = &effects{line: line, locks: map[string]Mode{}, scan: map[string]bool{}, rewrite: map[string]bool{}, build: map[string]bool{}}
-		l.statement(p.node)
+		l.boundary(p)
+		inside := l.session.open
+		l.look(p)
 		l.transactionRules()
+		number := 0
+		if inside || l.session.open {
+			number = l.transactions
+		}
 		s := Statement{
-			File: src.Name, Line: line, Col: col, Text: src.Text[p.start:p.end], Locks: l.shownLocks(),
-			Scan: len(l.now.scan) > 0, Rewrite: len(l.now.rewrite) > 0, Build: len(l.now.build) > 0, Opaque: l.now.opaque,
+			File: src.Name, Line: line, Col: col, Text: src.Text[p.start:p.end], Transaction: number, Locks: l.shownLocks(),
+			Scan: len(l.now.scan) > 0, Rewrite: len(l.now.rewrite) > 0, Build: len(l.now.build) > 0, Opaque: l.now.opaque, Unread: p.unseen != nil,
 			Findings: allowances[i].apply(l.now.findings),
 		}
 		if s.Findings == nil {
@@ -222,6 +238,18 @@ func (l *linter) file(src Source) ([]Statement, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// look notes what a statement does, or that it cannot be seen.
+func (l *linter) look(p parsed) {
+	if p.unseen == nil {
+		l.statement(p.node)
+		return
+	}
+	l.cannotSee(p.unseen.What)
+	if p.unseen.Instead != "" {
+		l.now.findings[len(l.now.findings)-1].Safe = p.unseen.Instead
+	}
 }
 
 // fresh reports whether a relation was made by this file and has no rows: nobody

@@ -155,38 +155,6 @@ func TestNotSQL(t *testing.T) {
 	}
 }
 
-// TestRecognise tells the frameworks by their files.
-func TestRecognise(t *testing.T) {
-	for _, c := range []struct {
-		name, text string
-		want       lint.Framework
-		one        bool
-		lacks      string
-	}{
-		{"0007_x.up.sql", "SELECT 1", lint.GolangMigrate, true, ""},
-		{"db/V1_2__x.sql", "SELECT 1", lint.Flyway, true, ""},
-		{"V2__x.sql", "-- flyway:executeInTransaction=false", lint.Flyway, false, ""},
-		{"1_x.sql", "-- +goose Up\nSELECT 1;\n-- +goose Down\nDROP TABLE a;", lint.Goose, true, "DROP"},
-		{"1_x.sql", "-- +goose NO TRANSACTION\n-- +goose Up\nSELECT 1;", lint.Goose, false, ""},
-		{"x.sql", "BEGIN; SELECT 1; COMMIT;", lint.PlainSQL, false, ""},
-	} {
-		src, got := lint.Recognise(c.name, c.text)
-		if got != c.want || src.OneTransaction != c.one || c.lacks != "" && strings.Contains(src.Text, c.lacks) || strings.Count(src.Text, "\n") != strings.Count(c.text, "\n") {
-			t.Errorf("%s: %s, one transaction %v, %q", c.name, got, src.OneTransaction, src.Text)
-		}
-	}
-	names := []string{"m/10_a.sql", "m/9_b.sql", "m/009_a.sql", "m/V1.10__x.sql", "m/V1.9__x.sql"}
-	lint.InOrder(names)
-	if got := strings.Join(names, " "); got != "m/9_b.sql m/009_a.sql m/10_a.sql m/V1.9__x.sql m/V1.10__x.sql" && got != "m/009_a.sql m/9_b.sql m/10_a.sql m/V1.9__x.sql m/V1.10__x.sql" {
-		t.Error(got)
-	}
-	for name, down := range map[string]bool{"1_x.down.sql": true, "1_x.up.sql": false, "U1__x.sql": true, "V1__x.sql": false} {
-		if lint.IsDown(name) != down {
-			t.Errorf("%s: down %v", name, !down)
-		}
-	}
-}
-
 // BenchmarkRun looks at the corpus, over and over.
 func BenchmarkRun(b *testing.B) {
 	var text strings.Builder

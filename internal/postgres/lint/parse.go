@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,6 +21,19 @@ type Source struct {
 	Name, Text string
 	// OneTransaction tells that a tool runs it as one transaction.
 	OneTransaction bool
+	// Messages are the ends, in bytes, of what a tool sends to the server as one message
+	// each; several statements of a message are one transaction, and what comes after
+	// the last end is not sent. Nil means that each statement is a message.
+	Messages []int
+	// Unseen are the places where something happens that the text does not show.
+	Unseen []Unseen
+}
+
+// Unseen is a place of a source where a tool does something that cannot be read.
+type Unseen struct {
+	// At is the place, in bytes; What says what is there, Instead how to show it.
+	At            int
+	What, Instead string
 }
 
 // parsed is a statement of a source: where it is and what the grammar made of it.
@@ -27,27 +41,63 @@ type parsed struct {
 	// start and end are byte offsets; comments before it belong to it from lead on.
 	lead, start, end int
 	node             node
+	// message numbers the message that it is sent in from 1, together tells that there
+	// are others in it; 0 means a message of its own.
+	message  int
+	together bool
+	// unseen is what happens here, if it is no statement.
+	unseen *Unseen
 }
 
 // parse reads a source with PostgreSQL's own grammar. The error is a
 // *diag.Problem with the place where the grammar gave up.
 func parse(src Source) ([]parsed, error) {
+	if err := readable(src); err != nil {
+		return nil, err
+	}
+	if src.Messages == nil {
+		all, err := parsePart(src, 0, len(src.Text))
+		return withUnseen(src, all), err
+	}
+	var all []parsed
+	start := 0
+	for i, end := range src.Messages {
+		some, err := parsePart(src, start, end)
+		if err != nil {
+			return nil, err
+		}
+		for j := range some {
+			some[j].message, some[j].together = i+1, len(some) > 1
+		}
+		all, start = append(all, some...), end
+	}
+	return withUnseen(src, all), nil
+}
+
+// readable is a problem when a source is no text.
+func readable(src Source) error {
 	if len(src.Text) > maxSource {
-		return nil, problemAt(src, 0, "the file has %d bytes; at most %d are read", len(src.Text), maxSource)
+		return problemAt(src, 0, "the file has %d bytes; at most %d are read", len(src.Text), maxSource)
 	}
 	if at := strings.IndexByte(src.Text, 0); at >= 0 {
-		return nil, problemAt(src, at, "the file contains a null byte")
+		return problemAt(src, at, "the file contains a null byte")
 	}
 	for at, r := range src.Text {
 		if r == utf8.RuneError {
 			if _, size := utf8.DecodeRuneInString(src.Text[at:]); size == 1 {
-				return nil, problemAt(src, at, "the file is not UTF-8")
+				return problemAt(src, at, "the file is not UTF-8")
 			}
 		}
 	}
-	out, err := guarded(src.Text)
+	return nil
+}
+
+// parsePart reads a part of a source; the places are the source's.
+func parsePart(src Source, from, to int) ([]parsed, error) {
+	text := src.Text[from:to]
+	out, err := guarded(text)
 	if err != nil {
-		return nil, syntaxProblem(src, err)
+		return nil, syntaxProblem(src, from, to, err)
 	}
 	var tree struct {
 		Statements []struct {
@@ -63,13 +113,30 @@ func parse(src Source) ([]parsed, error) {
 	for _, s := range tree.Statements {
 		end := s.Location + s.Length
 		if s.Length == 0 {
-			end = len(src.Text)
+			end = len(text)
 		}
-		start := s.Location + skipBlank(src.Text[s.Location:end])
-		end = start + len(strings.TrimRight(src.Text[start:end], " \t\r\n;"))
-		all = append(all, parsed{lead: s.Location, start: start, end: end, node: s.Node})
+		start := s.Location + skipBlank(text[s.Location:end])
+		end = start + len(strings.TrimRight(text[start:end], " \t\r\n;"))
+		all = append(all, parsed{lead: from + s.Location, start: from + start, end: from + end, node: s.Node})
 	}
 	return all, nil
+}
+
+// withUnseen puts what is not seen where it happens.
+func withUnseen(src Source, all []parsed) []parsed {
+	for _, u := range src.Unseen {
+		all = append(all, parsed{lead: u.At, start: u.At, end: lineEnd(src.Text, u.At), unseen: &u})
+	}
+	slices.SortStableFunc(all, func(a, b parsed) int { return a.start - b.start })
+	for i := range all {
+		if all[i].unseen == nil {
+			continue
+		}
+		if all[i].lead = 0; i > 0 {
+			all[i].lead = all[i-1].end
+		}
+	}
+	return all
 }
 
 // guarded calls the grammar, which runs in a small machine of its own: when that
@@ -153,11 +220,11 @@ func lineAt(text string, at int) string {
 
 // syntaxProblem gives the grammar's error its place. The parser keeps the type of
 // its errors to itself, so that the place is read by its field's name.
-func syntaxProblem(src Source, err error) *diag.Problem {
-	at := 0
+func syntaxProblem(src Source, from, to int, err error) *diag.Problem {
+	at := from
 	if v := reflect.Indirect(reflect.ValueOf(err)); v.Kind() == reflect.Struct {
 		if f := v.FieldByName("Cursorpos"); f.IsValid() && f.CanInt() && f.Int() > 0 {
-			at = byteOf(src.Text, int(f.Int())-1)
+			at = from + byteOf(src.Text[from:to], int(f.Int())-1)
 		}
 	}
 	p := problemAt(src, at, "%s", err.Error())

@@ -1,100 +1,119 @@
 package lint
 
 import (
+	"path"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// Framework is the tool that a file of migrations is written for.
+// Framework is the tool that migrations are written for.
 type Framework string
 
-// The frameworks that are told by their files. All others write SQL in which the
-// transactions are written out: Alembic's offline mode, Django's sqlmigrate.
+// The frameworks. Alembic and Django are read in the SQL that they print (upgrade
+// --sql, sqlmigrate), Rails in its log of a run; their own files are programs.
 const (
 	PlainSQL      Framework = "sql"
 	GolangMigrate Framework = "golang-migrate"
 	Goose         Framework = "goose"
 	Flyway        Framework = "flyway"
+	Alembic       Framework = "alembic"
+	Django        Framework = "django"
+	Rails         Framework = "rails"
 )
 
-// patterns of frameworks, in file names and in texts.
-func patterns() (migrate, flyway, goose, down *regexp.Regexp) {
-	return regexp.MustCompile(`^\d+_.*\.(up|down)\.sql$`), regexp.MustCompile(`^[VUR][0-9_.]*__.*\.sql$`),
-		regexp.MustCompile(`(?m)^--[ \t]*\+goose[ \t]+Up\b`), regexp.MustCompile(`(?m)^--[ \t]*\+goose[ \t]+Down\b`)
+// Surroundings are what a framework looks at beside a file.
+type Surroundings struct {
+	// Values are put in for placeholders, by name.
+	Values map[string]string
+	// Beside gives the text of a file and whether it is there; nil means that there is
+	// none.
+	Beside func(name string) (string, bool, error)
 }
 
-// Recognise tells which framework a file is for, whether that runs it as one
-// transaction, and blanks what is for going back.
-func Recognise(name, text string) (Source, Framework) {
-	src := Source{Name: name, Text: text}
-	base := name[strings.LastIndexByte(name, '/')+1:]
-	migrate, flyway, goose, down := patterns()
-	switch {
-	case goose.MatchString(text):
-		if at := down.FindStringIndex(text); at != nil {
-			src.Text = text[:at[0]] + blank(text[at[0]:])
+// Recognise tells by its name and text which framework a file is for; PlainSQL when
+// there is no sign of any.
+func Recognise(name, text string) Framework {
+	base := path.Base(name)
+	is := func(pattern, in string) bool { return regexp.MustCompile(pattern).MatchString(in) }
+	switch path.Ext(base) {
+	case ".rb", ".py", ".go":
+		if _, framework := program(text); framework != "" {
+			return framework
 		}
-		src.OneTransaction = !regexp.MustCompile(`(?m)^--[ \t]*\+goose[ \t]+NO TRANSACTION\b`).MatchString(text)
-		return src, Goose
-	case migrate.MatchString(base):
-		src.OneTransaction = true // several statements of one message are one transaction
-		return src, GolangMigrate
-	case flyway.MatchString(base):
-		src.OneTransaction = !strings.Contains(strings.ToLower(text), "executeintransaction=false")
-		return src, Flyway
+		return PlainSQL
 	}
-	return src, PlainSQL
+	switch {
+	case is(`(?m)^--[ \t]*\+goose[ \t]+Up\b`, text):
+		return Goose
+	case is(`^\d+_.*\.(up|down)\.sql$`, base):
+		return GolangMigrate
+	case flywayName().MatchString(base):
+		return Flyway
+	case is(`(?m)^-- Running upgrade `, text):
+		return Alembic
+	case cannotBeSQL().MatchString(text):
+		return Django
+	case strings.Contains(text, "ms)") && slices.ContainsFunc(strings.Split(text, "\n"), isLogEntry):
+		return Rails
+	}
+	return PlainSQL
+}
+
+// Read reads a file as the framework does: what of it is sent, in which messages
+// and in which transaction. The error is a *diag.Problem where the framework would
+// refuse the file.
+func (f Framework) Read(name, text string, around Surroundings) (Source, error) {
+	if unseen, of := program(text); of != "" && slices.Contains([]string{".rb", ".py", ".go"}, path.Ext(name)) {
+		return Source{Name: name, Text: text, Messages: []int{}, Unseen: []Unseen{unseen}}, nil
+	}
+	switch f {
+	case Goose:
+		return readGoose(name, text, around.Values)
+	case GolangMigrate:
+		// The whole file is one message (database/pgx/v5: runStatement).
+		return Source{Name: name, Text: text, Messages: []int{len(text)}}, nil
+	case Flyway:
+		return readFlyway(name, text, around)
+	case Django:
+		return readDjango(name, text), nil
+	case Rails:
+		return readRails(name, text)
+	}
+	return Source{Name: name, Text: text}, nil
+}
+
+// program recognises a migration that is a program, and says how to show its SQL.
+func program(text string) (Unseen, Framework) {
+	for _, p := range []struct {
+		framework              Framework
+		pattern, what, instead string
+	}{
+		{Rails, `(?m)^class \S+ < ActiveRecord::Migration\b`, "a migration in Ruby", "give the SQL log of a run: bin/rails db:migrate on a scratch database, then log/development.log"},
+		{Django, `(?m)^class Migration\(migrations\.Migration\)`, "a migration in Python", "give what it prints: python manage.py sqlmigrate APP NAME"},
+		{Alembic, `(?m)^down_revision\b`, "a migration in Python", "give what it prints: alembic upgrade FROM:TO --sql"},
+		{Goose, `\bgoose\.AddMigration\w*\(`, "a migration in Go", "write it in SQL, or rehearse it on a copy of the database"},
+	} {
+		if at := regexp.MustCompile(p.pattern).FindStringIndex(text); at != nil {
+			return Unseen{At: at[0], What: p.what, Instead: p.instead}, p.framework
+		}
+	}
+	return Unseen{}, ""
 }
 
 // blank replaces all but line ends by spaces, so that places stay.
 func blank(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\r' {
-			return r
+	out := []byte(text)
+	for i, b := range out {
+		if b != '\n' && b != '\r' {
+			out[i] = ' '
 		}
-		return ' '
-	}, text)
+	}
+	return string(out)
 }
 
 // IsDown reports a file that takes a migration back.
 func IsDown(name string) bool {
-	base := name[strings.LastIndexByte(name, '/')+1:]
+	base := path.Base(name)
 	return strings.HasSuffix(base, ".down.sql") || strings.HasSuffix(base, "_down.sql") || strings.HasPrefix(base, "U") && strings.Contains(base, "__")
-}
-
-// InOrder sorts the names of migrations as the tools do: numbers by their value.
-func InOrder(names []string) {
-	slices.SortStableFunc(names, func(a, b string) int { return natural(a, b) })
-}
-
-// natural compares texts in which runs of digits count as numbers.
-func natural(a, b string) int {
-	for a != "" && b != "" {
-		da, db := digits(a), digits(b)
-		if da > 0 && db > 0 {
-			x, y := strings.TrimLeft(a[:da], "0"), strings.TrimLeft(b[:db], "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if x != y {
-				return strings.Compare(x, y)
-			}
-			a, b = a[da:], b[db:]
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
-}
-
-func digits(s string) int {
-	n := 0
-	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
-		n++
-	}
-	return n
 }

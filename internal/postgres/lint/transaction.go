@@ -8,15 +8,41 @@ import (
 )
 
 func (l *linter) begin() {
+	l.transactions++
 	l.session.open = true
 	l.session.held = map[string]heldLock{}
 	l.session.enumsChanged = map[string]int{}
 	l.session.unvalidated = map[string]int{}
 }
 
+// boundary ends and begins the transaction that PostgreSQL makes of several
+// statements in one message (documentation, 55.2.2.1).
+func (l *linter) boundary(p parsed) {
+	s := &l.session
+	if s.ofMessage && p.message != s.message {
+		l.end()
+	}
+	s.message = p.message
+	if p.together && !s.open {
+		l.begin()
+		s.ofMessage = true
+	}
+}
+
+// end forgets the transaction.
+func (l *linter) end() {
+	s := &l.session
+	s.open, s.implicit, s.ofMessage = false, false, false
+	s.held, s.enumsChanged, s.unvalidated = nil, nil, nil
+}
+
 func (l *linter) transaction(s transaction) {
 	switch s.Kind {
 	case "TRANS_STMT_BEGIN", "TRANS_STMT_START":
+		if l.session.ofMessage {
+			l.session.ofMessage = false // from here on it lasts until COMMIT
+			return
+		}
 		if l.session.open {
 			l.find("tx-nesting", "", "a transaction is open already: this does nothing, and the COMMIT below ends the outer one", "leave BEGIN and COMMIT to the tool, or tell the tool to run the file without a transaction")
 			return
@@ -24,8 +50,7 @@ func (l *linter) transaction(s transaction) {
 		l.begin()
 	case "TRANS_STMT_COMMIT", "TRANS_STMT_ROLLBACK", "TRANS_STMT_PREPARE":
 		implicit := l.session.implicit
-		l.session.open, l.session.implicit = false, false
-		l.session.held, l.session.enumsChanged, l.session.unvalidated = nil, nil, nil
+		l.end()
 		if implicit {
 			l.find("tx-nesting", "", "this ends the tool's own transaction, and what follows runs without one", "leave BEGIN and COMMIT to the tool, or tell the tool to run the file without a transaction")
 		}

@@ -15,14 +15,14 @@ func InOrder(names []string) {
 		if left == nil || right == nil {
 			return natural(a, b)
 		}
-		return cmp.Or(cmp.Compare(flywayRank(left[1]+left[3]), flywayRank(right[1]+right[3])), versions(left[2], right[2]), natural(a, b))
+		return cmp.Or(cmp.Compare(flywayRank(left[1]+left[3]), flywayRank(right[1]+right[3])), CompareVersions(left[2], right[2]), natural(a, b))
 	})
 }
 
 func flywayRank(kind string) int { return strings.Index("BVUR", kind) }
 
-// versions compares Flyway's versions part by part: 1.2 = 1_2, 1.10 > 1.9, 1 = 1.0.
-func versions(a, b string) int {
+// CompareVersions compares Flyway's versions part by part: 1.2 = 1_2, 1.10 > 1.9, 1 = 1.0.
+func CompareVersions(a, b string) int {
 	parts := func(v string) []string {
 		return strings.FieldsFunc(v, func(r rune) bool { return r == '.' || r == '_' })
 	}
@@ -68,4 +68,31 @@ func digits(s string) int {
 		n++
 	}
 	return n
+}
+
+
+// FlywayVersion gives a version of Flyway as numbers without leading zeros between
+// dots, without zeros at the end: 1_02.0 is 1.2.
+func FlywayVersion(version string) string {
+	parts := strings.FieldsFunc(version, func(r rune) bool { return r == '.' || r == '_' })
+	for i := range parts {
+		parts[i] = cmp.Or(strings.TrimLeft(parts[i], "0"), "0")
+	}
+	for len(parts) > 1 && parts[len(parts)-1] == "0" {
+		parts = parts[:len(parts)-1]
+	}
+	return strings.Join(parts, ".")
+}
+
+// FlywayName takes a name of Flyway's apart: its kind (V, U, R, B) and its version as
+// FlywayVersion writes it, "" for a repeatable one; ok is false for other names.
+func FlywayName(name string) (kind, version string, ok bool) {
+	found := flywayName().FindStringSubmatch(path.Base(name))
+	if found == nil {
+		return "", "", false
+	}
+	if found[3] != "" {
+		return found[3], "", true
+	}
+	return found[1], FlywayVersion(found[2]), true
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -285,9 +286,9 @@ func (o *options) writeLint(statements []lint.Statement, files []lint.Source, fo
 		for _, rule := range lint.Rules() {
 			rules = append(rules, results.Rule{ID: rule, Text: rule})
 		}
-		text, err = results.SARIF(rules, lintFindings(statements))
+		text, err = results.SARIF(rules, lintFindings(statements, files))
 	case "github":
-		text = results.GitHub(lintFindings(statements))
+		text = results.GitHub(lintFindings(statements, files))
 	default:
 		return o.tellLint(statements, files)
 	}
@@ -299,15 +300,16 @@ func (o *options) writeLint(statements []lint.Statement, files []lint.Source, fo
 }
 
 // lintFindings are the findings that nobody has allowed, for other programs.
-func lintFindings(statements []lint.Statement) []results.Finding {
+func lintFindings(statements []lint.Statement, files []lint.Source) []results.Finding {
 	var out []results.Finding
-	for _, s := range statements {
-		for _, f := range s.Findings {
-			if f.Allowed == "" {
-				level := map[lint.Level]string{lint.Hazard: "error", lint.Risk: "warning", lint.Style: "note"}[f.Level]
-				out = append(out, results.Finding{Rule: f.Rule, Level: level, File: s.File, Line: s.Line, Column: s.Col, Message: f.Message + ". Safer: " + f.Safe})
-			}
+	levels := map[diag.Severity]string{diag.Severity(lint.Hazard): "error", diag.Severity(lint.Risk): "warning", diag.Severity(lint.Style): "note"}
+	for _, p := range lint.Problems(statements, files) {
+		rule, message, _ := strings.Cut(p.Message, ": ")
+		if p.Hint != "" {
+			message += ". Safer: " + p.Hint
 		}
+		column := utf8.RuneCountInString(p.Line[:min(p.Pos.Col-1, len(p.Line))]) + 1
+		out = append(out, results.Finding{Rule: rule, Level: levels[p.Severity], File: p.Pos.File, Line: p.Pos.Line, Column: column, Message: message})
 	}
 	return out
 }

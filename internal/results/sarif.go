@@ -3,6 +3,8 @@ package results
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"path"
 )
 
 type sarifLog struct {
@@ -15,6 +17,8 @@ type sarifRun struct {
 	Tool struct {
 		Driver sarifDriver `json:"driver"`
 	} `json:"tool"`
+	// Columns says how columns are counted.
+	Columns string        `json:"columnKind"`
 	Results []sarifResult `json:"results"`
 }
 
@@ -76,7 +80,7 @@ type Finding struct {
 	Level string
 	File  string
 	Line  int
-	// Column counts bytes from 1; 0 is unknown.
+	// Column counts characters from 1; 0 is unknown.
 	Column int
 }
 
@@ -97,7 +101,7 @@ func (s *Set) findings() []Finding {
 func SARIF(rules []Rule, findings []Finding) ([]byte, error) {
 	var run sarifRun
 	run.Tool.Driver = sarifDriver{Name: "allclear", Rules: []sarifRule{}}
-	run.Results = []sarifResult{}
+	run.Columns, run.Results = "unicodeCodePoints", []sarifResult{}
 	index := map[string]int{}
 	for i, r := range rules {
 		index[r.ID] = i
@@ -106,7 +110,7 @@ func SARIF(rules []Rule, findings []Finding) ([]byte, error) {
 	for _, f := range findings {
 		out := sarifResult{Rule: f.Rule, Index: index[f.Rule], Kind: "fail", Level: f.Level, Message: sarifText{OneLine(f.Message)}}
 		var where sarifLocation
-		where.Physical.Artifact.URI, where.Physical.Region.Line, where.Physical.Region.Column = f.File, max(f.Line, 1), f.Column
+		where.Physical.Artifact.URI, where.Physical.Region.Line, where.Physical.Region.Column = reference(f.File), max(f.Line, 1), f.Column
 		out.Locations = []sarifLocation{where}
 		run.Results = append(run.Results, out)
 	}
@@ -117,4 +121,14 @@ func SARIF(rules []Rule, findings []Finding) ([]byte, error) {
 		return nil, fmt.Errorf("encode SARIF: %w", err)
 	}
 	return append(text, '\n'), nil
+}
+
+// reference is a path as a URI: what stands in it apart from letters is escaped, and
+// an absolute one has its scheme.
+func reference(name string) string {
+	u := url.URL{Path: OneLine(name)}
+	if path.IsAbs(u.Path) {
+		u.Scheme = "file"
+	}
+	return u.String()
 }

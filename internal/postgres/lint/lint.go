@@ -65,12 +65,12 @@ type Finding struct {
 	Level   Level  `json:"level"`
 	Message string `json:"message"`
 	// Lock is the strongest lock that matters here, Relation what it is on.
-	Lock     string `json:"lock,omitempty"`
+	Lock     string `json:"lock"`
 	Relation string `json:"relation,omitempty"`
 	Scan     bool   `json:"scan"`
 	Rewrite  bool   `json:"rewrite"`
 	// Safe is a way that does not have the problem: SQL, or steps.
-	Safe string `json:"safe,omitempty"`
+	Safe string `json:"safe"`
 	// Bytes is how large the relation is, if that is known; 0 otherwise.
 	Bytes int64 `json:"bytes,omitempty"`
 	// Allowed is the reason that somebody gave for letting it be.

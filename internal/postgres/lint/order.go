@@ -70,7 +70,6 @@ func digits(s string) int {
 	return n
 }
 
-
 // FlywayVersion gives a version of Flyway as numbers without leading zeros between
 // dots, without zeros at the end: 1_02.0 is 1.2.
 func FlywayVersion(version string) string {

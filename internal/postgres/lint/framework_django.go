@@ -30,9 +30,11 @@ func djangoOperation(text string, start, end int) string {
 		line, _, _ := strings.Cut(after, "\n")
 		around = append(around, line)
 	}
-	before := strings.Split(strings.TrimSuffix(text[:start], "\n"), "\n")
-	for i := len(before) - 1; i >= 0 && i >= len(before)-2; i-- {
-		around = append(around, before[i])
+	before := text[:start]
+	for range 2 {
+		before = strings.TrimSuffix(before, "\n")
+		last := strings.LastIndexByte(before, '\n') + 1
+		around, before = append(around, before[last:]), before[:last]
 	}
 	for _, line := range around {
 		if words, is := strings.CutPrefix(strings.TrimRight(line, "\r"), "-- "); is && strings.TrimSpace(words) != "" {

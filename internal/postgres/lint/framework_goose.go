@@ -29,10 +29,12 @@ type gooseFile struct {
 	state   gooseState
 	begun   int // where an unfinished message starts, or -1
 	expands bool
+	form    *regexp.Regexp // of variables
 }
 
 func readGoose(name, text string, values map[string]string) (Source, error) {
-	g := &gooseFile{src: Source{Name: name, Text: text, OneTransaction: true, Messages: []int{}}, values: values, begun: -1}
+	g := &gooseFile{src: Source{Name: name, Text: text, OneTransaction: true, Messages: []int{}}, values: values, begun: -1,
+		form: regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^}$]*))?\}|([A-Za-z_][A-Za-z0-9_]*))|\$`)}
 	at := 0
 	for line := range strings.Lines(text) {
 		if p := g.line(at, line); p != nil {
@@ -131,9 +133,8 @@ func (g *gooseFile) expand(at int, line string) (string, *diag.Problem) {
 	if !g.expands || !strings.Contains(line, "$") {
 		return line, nil
 	}
-	form := regexp.MustCompile(`\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?-([^}$]*))?\}|([A-Za-z_][A-Za-z0-9_]*))|\$`)
 	var problem *diag.Problem
-	out := replaceAll(form, line, func(found []int) string {
+	out := replaceAll(g.form, line, func(found []int) string {
 		group := func(n int) string {
 			if found[2*n] < 0 {
 				return ""

@@ -14,7 +14,19 @@ func logEntry() *regexp.Regexp {
 		`((?:[A-Za-z_:]+ ?)*)` + colour + ` ?\([0-9]+(?:\.[0-9]+)?ms\)` + colour + `  ` + colour)
 }
 
-func isLogEntry(line string) bool { return logEntry().MatchString(line) }
+// isLog reports whether a text has such a line.
+func isLog(text string) bool {
+	if !strings.Contains(text, "ms)") {
+		return false
+	}
+	entry := logEntry()
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "ms)") && entry.MatchString(line) {
+			return true
+		}
+	}
+	return false
+}
 
 // readRails reads the log of a run of migrations (rails db:migrate at log level debug):
 // every statement that ActiveRecord sent, with its transactions. All else is made
@@ -22,6 +34,11 @@ func isLogEntry(line string) bool { return logEntry().MatchString(line) }
 func readRails(name, text string) (Source, error) {
 	entry, timed := logEntry(), regexp.MustCompile(`\([0-9]+(?:\.[0-9]+)?ms\)(?:\x1b\[[0-9;]*m)*  \S`)
 	other := regexp.MustCompile(`^(?:[A-Z], \[|Migrating to |Rolling back to |Reverting |# Logfile created |\s*↳)`)
+	values, colours := regexp.MustCompile(`  \[\[.*\]\]\s*$`), regexp.MustCompile(`\x1b\[[0-9;]*m`)
+	// What is left of a line is the statement: no values of parameters, no colours.
+	statementOf := func(line string) string {
+		return colours.ReplaceAllStringFunc(values.ReplaceAllStringFunc(line, blank), blank)
+	}
 	src := Source{Name: name, Messages: []int{}}
 	var out strings.Builder
 	inside := false
@@ -55,15 +72,6 @@ func readRails(name, text string) (Source, error) {
 	end()
 	src.Text = out.String()
 	return src, nil
-}
-
-// statementOf blanks what is not the statement: colours, and the list of values at
-// the end.
-func statementOf(line string) string {
-	for _, form := range []string{`  \[\[.*\]\]\s*$`, `\x1b\[[0-9;]*m`} {
-		line = regexp.MustCompile(form).ReplaceAllStringFunc(line, blank)
-	}
-	return line
 }
 
 // RailsVersions lists the versions that a log of migrations tells to be done.

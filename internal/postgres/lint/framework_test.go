@@ -203,3 +203,36 @@ func TestMessages(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFrameworks holds that any text is read or refused: places stay inside the text,
+// and nothing of what is sent is lost.
+func FuzzFrameworks(f *testing.F) {
+	for _, name := range []string{"goose.txt", "golang-migrate.txt", "rails.txt"} {
+		f.Add(file(f, name))
+	}
+	f.Add("-- +goose Up\n-- +goose ENVSUB ON\nSELECT '${a:-b} $c $$';\n-- +goose StatementBegin\nx\n-- +goose StatementEnd\n-- +goose Down\n")
+	f.Add("D, [x #1] DEBUG -- :   \x1b[1mA Load (0.1ms)\x1b[0m  SELECT 1  [[\"a\", 1]]\nmore\n")
+	f.Add("--\n-- MIGRATION NOW PERFORMS OPERATION THAT CANNOT BE WRITTEN AS SQL:\n-- Raw Python operation\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		lint.Recognise("m.sql", text)
+		lint.RailsVersions(text)
+		for _, framework := range []lint.Framework{lint.Goose, lint.GolangMigrate, lint.Rails, lint.Django, lint.Alembic} {
+			src, err := framework.Read("m.sql", text, lint.Surroundings{Values: map[string]string{"a": "v"}})
+			if err != nil {
+				continue
+			}
+			last := 0
+			for _, end := range src.Messages {
+				if end < last || end > len(src.Text) {
+					t.Fatalf("%s: messages %v of %d bytes", framework, src.Messages, len(src.Text))
+				}
+				last = end
+			}
+			for _, u := range src.Unseen {
+				if u.At < 0 || u.At > len(src.Text) || u.What == "" {
+					t.Fatalf("%s: %+v", framework, u)
+				}
+			}
+		}
+	})
+}

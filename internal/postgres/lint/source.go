@@ -54,7 +54,7 @@ func Recognise(name, text string) Framework {
 		return Alembic
 	case cannotBeSQL().MatchString(text):
 		return Django
-	case strings.Contains(text, "ms)") && slices.ContainsFunc(strings.Split(text, "\n"), isLogEntry):
+	case isLog(text):
 		return Rails
 	}
 	return PlainSQL

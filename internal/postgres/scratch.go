@@ -25,13 +25,18 @@ type Scratch struct {
 // NewScratch creates an empty database with a new name on s's server, with the
 // encoding and collation of the database like. It never reuses one.
 func (s *Server) NewScratch(ctx context.Context, like Locale) (*Scratch, error) {
-	random := make([]byte, 6)
-	_, _ = rand.Read(random) // never fails (crypto/rand)
-	name := ScratchPrefix + time.Now().UTC().Format("20060102_150405_") + hex.EncodeToString(random)
+	name := scratchName()
 	if err := s.CreateDatabase(ctx, name, like); err != nil {
 		return nil, err
 	}
 	return &Scratch{Server: s.In(name), admin: s}, nil
+}
+
+// scratchName is a name that no database has yet.
+func scratchName() string {
+	random := make([]byte, 6)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return ScratchPrefix + time.Now().UTC().Format("20060102_150405_") + hex.EncodeToString(random)
 }
 
 // Locale is how a database stores and orders text. The zero value means the

@@ -223,7 +223,7 @@ func (r *Recorder) look(ctx context.Context, in *inside, e *Event, ask wire.Ask)
 	}
 	e.note(locks, r.base)
 	e.Fresh = in.fresh(e.Locks)
-	if isData(e.Tag) && !slices.ContainsFunc(e.Fresh, Lock.blocks) {
+	if isData(e.Tag) && !slices.ContainsFunc(e.Fresh, Lock.Blocks) {
 		return nil // it reads and changes rows, and nothing else
 	}
 	rows, err := ask(ctx, relationsSQL)
@@ -300,7 +300,7 @@ func (r *Recorder) Ended(_ context.Context, session, _ int, committed bool) erro
 }
 
 // Blocks tells that writers, or also readers, of a relation have to wait.
-func (l Lock) blocks() bool { return strength(l.Mode) >= strength("ShareLock") }
+func (l Lock) Blocks() bool { return strength(l.Mode) >= strength("ShareLock") }
 
 // Readers tells that the lock keeps readers out too.
 func (l Lock) Readers() bool { return l.Mode == "AccessExclusiveLock" }
@@ -313,7 +313,7 @@ func (t Trace) Work() bool { return len(t.Scanned)+len(t.Rewritten)+len(t.Built)
 // built meanwhile. A lock on an index alone, at the end of a build that otherwise
 // keeps nobody out, is brief.
 func (e Event) Hazard() bool {
-	return e.Work() && slices.ContainsFunc(e.Locks, func(l Lock) bool { return l.blocks() && (!e.Alone || !e.builtIndex(l)) })
+	return e.Work() && slices.ContainsFunc(e.Locks, func(l Lock) bool { return l.Blocks() && (!e.Alone || !e.builtIndex(l)) })
 }
 
 func (e Event) builtIndex(l Lock) bool {
@@ -342,7 +342,7 @@ func (t Transaction) Windows() []Window {
 			continue
 		}
 		for _, l := range e.Fresh {
-			if !l.blocks() {
+			if !l.Blocks() {
 				continue
 			}
 			if _, had := first[l.Relation]; !had {

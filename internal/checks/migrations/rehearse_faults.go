@@ -185,6 +185,9 @@ func (s *stage) interrupted(ctx context.Context, on *postgres.Server, step strin
 		return err
 	}
 	w.wait.Wait()
+	if w.err != nil {
+		return w.err
+	}
 	if !w.happened {
 		return fmt.Errorf("the statement did not come: %s", shorten(b.sql))
 	}
@@ -200,15 +203,29 @@ type interrupter struct {
 	armed    bool
 	happened bool
 	wait     sync.WaitGroup
+	err      error
 }
 
-// Starts cancels a statement that stands alone once it has left its mark.
+// Starts cancels a statement that stands alone once it has left its mark. An older
+// snapshot keeps a build from finishing before.
 func (w *interrupter) Starts(ctx context.Context, st *wire.Statement) error {
 	if !w.during || st.SQL != w.sql || w.happened {
 		return nil
 	}
 	w.happened = true
-	w.wait.Go(func() { _ = cancelMidway(ctx, w.server, st.PID) }) // too late: then it was done, which is no harm
+	older, err := w.server.Open(ctx, postgres.Options{})
+	if err != nil {
+		return err
+	}
+	if err := older.Script(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"); err != nil {
+		older.Close()
+		return err
+	}
+	pid, sql := st.PID, st.SQL
+	w.wait.Go(func() {
+		defer older.Close()
+		w.err = cancelMidway(ctx, w.server, pid, sql)
+	})
 	return nil
 }
 
@@ -227,19 +244,20 @@ func (w *interrupter) Ended(_ context.Context, _, _ int, committed bool) error {
 	return nil
 }
 
-// cancelMidway cancels what a process does as soon as it has an index that is not
-// valid yet, or, for other statements, holds any lock.
-func cancelMidway(ctx context.Context, server *postgres.Server, pid uint32) error {
+// cancelMidway cancels a statement as soon as there is an index that is not valid
+// yet. One that comes to its end without leaving such a mark was not interrupted.
+func cancelMidway(ctx context.Context, server *postgres.Server, pid uint32, sql string) error {
 	c, err := server.Open(ctx, postgres.Options{})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	return c.Script(ctx, fmt.Sprintf(`DO $$ BEGIN
-		FOR i IN 1..20000 LOOP
-			EXIT WHEN EXISTS (SELECT FROM pg_index WHERE NOT indisvalid) OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %[1]d);
+		LOOP
+			EXIT WHEN EXISTS (SELECT FROM pg_index WHERE NOT indisvalid)
+				OR NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %[1]d AND NOT (state LIKE 'idle%%' AND query = %[2]s));
 			PERFORM pg_stat_clear_snapshot(), pg_sleep(0.0005);
 		END LOOP;
 		PERFORM pg_cancel_backend(%[1]d);
-	END $$`, pid))
+	END $$`, pid, postgres.Literal(sql)))
 }

@@ -129,6 +129,25 @@ func TestRecorder(t *testing.T) {
 				t.Error(n, err)
 			}
 		}},
+		{"both protocols in turn, also after a refusal", `
+1 undone BEGIN:
+1 undone SELECT nothing: refused column "nothing" does not exist (SQLSTATE 42703)
+1 undone ROLLBACK:
+2 INSERT INTO teams VALUES (99): teams=RowExclusive
+`, func(t *testing.T, c *postgres.Conn) {
+			if _, err := c.Exec(t.Context(), "BEGIN"); err != nil {
+				t.Error(err)
+			}
+			if err := c.Script(t.Context(), "SELECT nothing"); postgres.Code(err) != postgres.UndefinedColumn {
+				t.Error(err)
+			}
+			if _, err := c.Exec(t.Context(), "ROLLBACK"); err != nil {
+				t.Error(err)
+			}
+			if err := c.Script(t.Context(), "INSERT INTO teams VALUES (99)"); err != nil {
+				t.Error(err)
+			}
+		}},
 		{"a constraint that refuses at the end", `
 1 undone INSERT INTO stock VALUES (1): stock=RowExclusive
 `, func(t *testing.T, c *postgres.Conn) {

@@ -27,6 +27,7 @@ func (s *session) simple(ctx context.Context, text string) error {
 	if err := s.unwrap(ctx); err != nil {
 		return err
 	}
+	s.refused = false
 	s.client.Send(&pgproto3.ReadyForQuery{TxStatus: s.status})
 	return nil
 }

@@ -33,6 +33,7 @@ func rooms() []room {
 		{"postgres/lint", []string{"diag"}},
 		{"postgres/trace", []string{"postgres", "postgres/wire"}},
 		{"postgres/wire", []string{"postgres"}},
+		{"postgres/rehearse", []string{"postgres"}},
 		{"postgres/postgrestest", []string{"postgres", "secret"}},
 		{"checks/*", world},
 		{"recognise", []string{"checklist"}},

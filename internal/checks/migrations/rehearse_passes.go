@@ -159,7 +159,7 @@ func round(d time.Duration) time.Duration {
 // estimated for them.
 func (s *stage) ratios(ctx context.Context) ([]float64, error) {
 	const memory = 20
-	expected, err := s.env.Ledger.History(ctx, "", "migration.estimate", memory)
+	expected, err := s.env.Ledger.History(ctx, "", "migration.estimate.unlearned", memory)
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier estimates: %w", err)
 	}

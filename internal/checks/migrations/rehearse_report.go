@@ -180,7 +180,7 @@ func (s *stage) sets() map[string]string {
 	if plan := s.tool.plan(); plan != "" {
 		sets["migrations.rehearsed"] = plan
 	}
-	sets["migration.estimate"] = seconds(r.Estimate.Expected)
+	sets["migration.estimate"], sets["migration.estimate.unlearned"] = seconds(r.Estimate.Expected), seconds(r.Estimate.Unlearned)
 	sets["migration.estimate.low"], sets["migration.estimate.high"] = seconds(r.Estimate.Low), seconds(r.Estimate.High)
 	sets["migration.estimate.lock"] = seconds(s.longestLock())
 	sets["rollback.database"] = r.Back.Plan

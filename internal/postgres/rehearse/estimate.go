@@ -39,6 +39,9 @@ type Estimate struct {
 	Expected time.Duration `json:"expected"`
 	Low      time.Duration `json:"low"`
 	High     time.Duration `json:"high"`
+	// Unlearned is what would be expected without earlier deployments: what those to
+	// come are compared with.
+	Unlearned time.Duration `json:"unlearned"`
 	// Driver is the part that takes most of it.
 	Driver Part `json:"driver"`
 	// Factor is what earlier deployments have taken of what was expected, From so many.
@@ -54,13 +57,13 @@ const minFactors = 3
 // bytes where a statement works through its table. Work on a catalog does not
 // scale.
 //
-// The assumed range follows measurements on PostgreSQL 15 (scan, build, rewrite
-// and update of one table, each predicted from a smaller one): from a third of the
-// size the truth was 0.6 to 1.2 times the prediction's inverse, from a tenth up to
-// three times the prediction. At the full size the range is for another machine:
-// half to twice. Once there are three earlier deployments, the least and the
-// greatest ratio of actual to expected among them are the range, and their median
-// is c.
+// The assumed range follows measurements on PostgreSQL 15 of scans, builds,
+// rewrites and updates, each predicted from a smaller table: from a third of the
+// size the prediction was 0.63 to 1.15 of the truth, from a tenth 0.34 to 1.14. At
+// the full size the range allows for another machine, half to twice; each tenth of
+// the size widens it by half. Once there are three earlier deployments, the least
+// and the greatest ratio of actual to unlearned among them are the range, and their
+// median is c.
 func Predict(parts []Part, ratios []float64) Estimate {
 	e := Estimate{Factor: 1, From: len(ratios)}
 	low, high := 0.5, 2.0
@@ -69,11 +72,11 @@ func Predict(parts []Part, ratios []float64) Estimate {
 		e.Factor = ratios[len(ratios)/2]
 	}
 	var most time.Duration
-	var expected, least, greatest float64
+	var unlearned, expected, least, greatest float64
 	for _, p := range parts {
 		scale := p.scale()
 		t := float64(p.Took) * scale * e.Factor
-		expected += t
+		expected, unlearned = expected+t, unlearned+t/e.Factor
 		widen := math.Max(1, 1+math.Log10(math.Max(1, scale))/2) // a tenth of the size: half as much again
 		least += t * low / widen
 		greatest += t * high * widen
@@ -81,10 +84,10 @@ func Predict(parts []Part, ratios []float64) Estimate {
 			most, e.Driver = time.Duration(t), p
 		}
 	}
-	if len(ratios) >= minFactors && e.Factor > 0 {
+	if len(ratios) >= minFactors {
 		least, greatest = expected*ratios[0]/e.Factor, expected*ratios[len(ratios)-1]/e.Factor
 	}
-	e.Expected, e.Low, e.High = time.Duration(expected), time.Duration(least), time.Duration(greatest)
+	e.Expected, e.Low, e.High, e.Unlearned = time.Duration(expected), time.Duration(least), time.Duration(greatest), time.Duration(unlearned)
 	return e
 }
 
@@ -94,9 +97,4 @@ func (p Part) scale() float64 {
 		return 1
 	}
 	return float64(p.There) / float64(p.Here)
-}
-
-// Kept gives the parts that keep others out.
-func Kept(parts []Part) []Part {
-	return slices.DeleteFunc(slices.Clone(parts), func(p Part) bool { return !p.Locked })
 }

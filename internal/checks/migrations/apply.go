@@ -26,10 +26,11 @@ type apply struct {
 	source
 	To               string        `param:"to" doc:"a version, latest, before (the deployment) or none" default:"latest"`
 	PlanDigest       string        `param:"plan_digest" doc:"digest of the reviewed files; left out, the fact migrations.plan; any: whatever is there" default:""`
-	LockTimeout      time.Duration `param:"lock_timeout" doc:"longest wait for one lock" default:"5s"`
+	LockTimeout      time.Duration `param:"lock_timeout" doc:"longest wait for one lock; each try takes half of it or more" default:"750ms"`
 	StatementTimeout time.Duration `param:"statement_timeout" doc:"longest time for one statement; 0s: no limit" default:"0s"`
-	Retries          int           `param:"retries" doc:"how often a file that met a lock is tried again" default:"5"`
-	Pause            time.Duration `param:"pause" doc:"the first pause before trying again; it doubles" default:"1s"`
+	Retries          int           `param:"retries" doc:"how often a file that met a lock is tried again" default:"25"`
+	Pause            time.Duration `param:"pause" doc:"the first pause before trying again; it doubles up to 30s" default:"500ms"`
+	Rehearsed        string        `param:"rehearsed" doc:"whether the plan must be the rehearsed one (fact migrations.rehearsed): if there is one, or in any case" default:"optional" enum:"optional,required"`
 }
 
 // Validate refuses a version that is none and settings without sense.
@@ -91,7 +92,7 @@ func (p *apply) run(ctx context.Context, env *check.Env, server *postgres.Server
 		return check.Outcome{}, err
 	}
 	defer c.Close()
-	w := &worker{apply: p, env: env, c: c, options: options, table: newTable(p.Tool, p.Table)}
+	w := &worker{apply: p, env: env, server: server, c: c, options: options, table: newTable(p.Tool, p.Table)}
 	holder, err := w.lock(ctx)
 	if err != nil {
 		return check.Outcome{}, err
@@ -148,8 +149,12 @@ func (p *apply) refuse(files []migration, s state, target int64, env *check.Env,
 			return fmt.Sprintf("%s is older than version %s, which is applied", st.Name, versionText(s.Current()))
 		}
 	}
-	if target < s.Current() || p.PlanDigest == "any" {
+	if target < s.Current() {
 		return ""
+	}
+	plan := planned(files, s, target, rec)
+	if refusal := p.refuseUnrehearsed(plan, env); refusal != "" || p.PlanDigest == "any" {
+		return refusal
 	}
 	want, from := p.PlanDigest, "plan_digest"
 	if want == "" {
@@ -159,10 +164,24 @@ func (p *apply) refuse(files []migration, s state, target int64, env *check.Env,
 	if want == "" {
 		return "the reviewed plan is not known: run migrations.status with mode: plan before, or say plan_digest"
 	}
-	plan := planned(files, s, target, rec)
 	if got := digest(plan); got != want {
 		return fmt.Sprintf("the files to apply are not the reviewed ones: digest %.12s of %s, %s says %.12s",
 			got, strings.Join(namesOf(plan), ", "), from, want)
+	}
+	return ""
+}
+
+// refuseUnrehearsed says why a plan is not the one that was rehearsed, or "".
+func (p *apply) refuseUnrehearsed(plan []migration, env *check.Env) string {
+	tried, known := env.Ledger.Fact("migrations.rehearsed")
+	switch {
+	case len(plan) == 0, !known && p.Rehearsed != "required":
+		return ""
+	case !known:
+		return "the migrations have not been rehearsed: run migrations.rehearse before"
+	case tried != digest(plan):
+		return fmt.Sprintf("the files to apply are not the rehearsed ones: digest %.12s of %s, the fact migrations.rehearsed says %.12s",
+			digest(plan), strings.Join(namesOf(plan), ", "), tried)
 	}
 	return ""
 }

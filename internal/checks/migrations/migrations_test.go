@@ -199,8 +199,8 @@ func TestLockRetry(t *testing.T) {
 	if err := holder.Script(t.Context(), "BEGIN; SELECT * FROM orders"); err != nil {
 		t.Fatal(err)
 	}
-	params := viaMigrate + "to: 2\nplan_digest: any\nlock_timeout: 50ms\npause: 10ms\nretries: 2"
-	run(t, migrations.Apply, params, world(url, files, nil), "fail: 0002_total.up.sql failed (0 of 1 were applied before): canceling statement due to lock timeout (SQLSTATE 55P03)...rolled back, after 3 tries")
+	params := viaMigrate + "to: 2\nplan_digest: any\nlock_timeout: 200ms\npause: 10ms\nretries: 2"
+	run(t, migrations.Apply, params, world(url, files, nil), "fail: 0002_total.up.sql failed (0 of 1 were applied before): canceling statement due to lock timeout (SQLSTATE 55P03)...rolled back, after 3 tries; it waited for process ... (allclear, idle in transaction, its transaction ... s old: BEGIN; SELECT * FROM orders)")
 	if v := version(t, url); v != "1 false" {
 		t.Errorf("at %s", v)
 	}
@@ -214,6 +214,71 @@ func TestLockRetry(t *testing.T) {
 	if o.Facts["retried"] != "1" {
 		t.Errorf("facts %v", o.Facts)
 	}
+}
+
+// TestUnrehearsed: where a rehearsal was, what is applied is what was rehearsed.
+func TestUnrehearsed(t *testing.T) {
+	url := applied(t, "2", "false")
+	plan := run(t, migrations.Status, viaMigrate+"mode: plan", world(url, steps(), nil), "pass: ...").Sets
+	run(t, migrations.Apply, viaMigrate+"rehearsed: required", world(url, steps(), plan), "fail: the migrations have not been rehearsed: ...; nothing was changed")
+	other := maps.Clone(plan)
+	other["migrations.rehearsed"] = strings.Repeat("0", 64)
+	run(t, migrations.Apply, viaMigrate, world(url, steps(), other), "fail: the files to apply are not the rehearsed ones: ...0003_index...; nothing was changed")
+	run(t, migrations.Apply, viaMigrate+"plan_digest: any", world(url, steps(), other), "fail: the files to apply are not the rehearsed ones: ...")
+	other["migrations.rehearsed"] = plan["migrations.plan"]
+	run(t, migrations.Apply, viaMigrate+"rehearsed: required", world(url, steps(), other), "pass: 1 migrations in ...")
+}
+
+// TestInvalidIndexes: a build that failed leaves an index that every write keeps up
+// and no query uses. It is named, and never taken for the one that is wanted.
+func TestInvalidIndexes(t *testing.T) {
+	url := applied(t, "2", "false")
+	postgrestest.Exec(t, url, "INSERT INTO orders VALUES (1, 'a', 7), (2, 'b', 7)")
+	unique := with(steps(), "0003_index.up.sql", "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS orders_total ON orders (total);")
+	run(t, migrations.Apply, viaMigrate+"plan_digest: any", world(url, unique, nil),
+		"fail: 0003_index.up.sql failed ...could not create unique index...; invalid indexes are left: orders_total (DROP INDEX CONCURRENTLY orders_total); ...dirty at version 3")
+	postgrestest.Exec(t, url, "UPDATE schema_migrations SET version = 2, dirty = false")
+	run(t, migrations.Apply, viaMigrate+"plan_digest: any", world(url, unique, nil),
+		"fail: 0003_index.up.sql builds index orders_total, which is there and invalid, left by a build that failed: DROP INDEX CONCURRENTLY orders_total; nothing was changed")
+	postgrestest.Exec(t, url, "DROP INDEX orders_total; DELETE FROM orders WHERE id = 2")
+	run(t, migrations.Apply, viaMigrate+"plan_digest: any", world(url, unique, nil), "pass: 1 migrations in ...")
+	hidden := with(unique, "0004_more.up.sql", "-- allclear: no-transaction\nDO $$ BEGIN UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_total'::regclass; END $$;")
+	run(t, migrations.Apply, viaMigrate+"plan_digest: any", world(url, hidden, nil), "fail: 0004_more.up.sql failed ...: invalid indexes are left: orders_total (DROP INDEX CONCURRENTLY orders_total); ...dirty at version 4")
+}
+
+// TestProgress: while a build waits, its log says for whom.
+func TestProgress(t *testing.T) {
+	url := applied(t, "2", "false")
+	older := postgrestest.Open(t, url)
+	if err := older.Script(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan string, 1)
+	o := run(t, migrations.Apply, viaMigrate+"plan_digest: any", func(env *check.Env) {
+		world(url, steps(), nil)(env)
+		env.Log = waiter(func(line string) {
+			if strings.HasPrefix(line, "waits for process") {
+				if err := older.Script(t.Context(), "COMMIT"); err != nil {
+					t.Error(err)
+				}
+				select {
+				case seen <- line:
+				default:
+				}
+			}
+		})
+	}, "pass: 1 migrations in ...")
+	if line := <-seen; !strings.Contains(line, "allclear, idle in transaction") {
+		t.Errorf("the log says %s; outcome %+v", line, o)
+	}
+}
+
+// waiter is a log that is read as it is written.
+type waiter func(line string)
+
+func (w waiter) Write(p []byte) (int, error) {
+	w(string(p))
+	return len(p), nil
 }
 
 // TestKilledOnTheWay: the connection dies while a CONCURRENTLY file waits for an

@@ -18,12 +18,14 @@ import (
 type worker struct {
 	*apply
 	env     *check.Env
+	server  *postgres.Server
 	c       *postgres.Conn
 	options postgres.Options
 	table   table
 	columns []string
 	seconds map[string]string
 	retried int
+	invalid []string // indexes that were invalid before
 }
 
 // lock takes the advisory locks of the version table, or tells who has one.
@@ -60,6 +62,13 @@ func (w *worker) work(ctx context.Context, files []migration, target int64) (che
 	}
 	w.columns, w.seconds = s.columns, map[string]string{}
 	steps := stepsTo(files, s, target)
+	refusal, err := w.inTheWay(ctx, steps)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	if refusal != "" {
+		return check.Failf("%s; nothing was changed", refusal), nil
+	}
 	if err := w.keep(w.env, s, target); err != nil {
 		return check.Outcome{}, err
 	}
@@ -116,33 +125,53 @@ func (w *worker) finish(o check.Outcome, s state, after int64, count int, start 
 func (w *worker) step(ctx context.Context, st step) (failure string, err error) {
 	statements := split(st.text())
 	m := modeOf(statements, st.text())
+	l := w.lookOut(ctx)
+	defer l.stop()
 	for try := 0; ; try++ {
-		if err := w.c.Reset(ctx, w.options); err != nil {
-			return "", err
-		}
-		switch m {
-		case atomic:
-			err = w.atomic(ctx, st)
-		default:
-			err = w.open(ctx, st, m, statements)
-		}
+		err := w.attempt(ctx, st, m, statements)
 		if err == nil {
 			return "", nil
 		}
-		if w.c.Closed() || ctx.Err() != nil || postgres.Code(err) == "" {
+		blockers := l.taken()
+		left, known := errors.AsType[*leftoverError](err)
+		switch {
+		case known:
+			return left.Error() + stillDirty(st), nil
+		case w.c.Closed() || ctx.Err() != nil || postgres.Code(err) == "":
 			return "", err
-		}
-		if m != atomic || !passing(postgres.Code(err)) || try >= w.Retries {
-			return w.explain(err, st, m, try), nil
+		case m != atomic || !passing(postgres.Code(err)) || try >= w.Retries:
+			return w.explain(ctx, err, st, m, try) + blockers, nil
 		}
 		w.retried++
-		pause := w.Pause << min(try, 6)
-		pause = pause/2 + time.Duration(rand.Int64N(int64(pause)+1))
-		fmt.Fprintf(w.env.Log, "%s: %v; again in %s\n", st.file(), err, pause.Round(time.Millisecond))
+		pause := w.pause(try)
+		fmt.Fprintf(w.env.Log, "%s: %v%s; again in %s\n", st.file(), err, blockers, pause.Round(time.Millisecond))
 		if err := w.env.Sleep(ctx, pause); err != nil {
 			return "", err
 		}
 	}
+}
+
+// attempt carries a file out once. Each attempt waits for locks for another time,
+// so that two deployers do not meet in step.
+func (w *worker) attempt(ctx context.Context, st step, m mode, statements []statement) error {
+	options := w.options
+	options.LockTimeout = options.LockTimeout/2 + time.Duration(rand.Int64N(int64(options.LockTimeout)/2+1))
+	if err := w.c.Reset(ctx, options); err != nil {
+		return err
+	}
+	if m == atomic {
+		return w.atomic(ctx, st)
+	}
+	return w.open(ctx, st, m, statements)
+}
+
+// maxPause bounds the growing pause between two attempts.
+const maxPause = 30 * time.Second
+
+// pause doubles with every attempt, up to maxPause, with jitter.
+func (w *worker) pause(try int) time.Duration {
+	pause := min(w.Pause<<min(try, 16), max(maxPause, w.Pause))
+	return pause/2 + time.Duration(rand.Int64N(int64(pause)/2+1))
 }
 
 // passing tells the errors that go away when a transaction is tried again.
@@ -150,11 +179,18 @@ func passing(code string) bool {
 	return code == postgres.LockNotAvailable || code == postgres.DeadlockDetected || code == postgres.SerializeFailure
 }
 
-func (w *worker) explain(err error, st step, m mode, tries int) string {
+func stillDirty(st step) string {
+	return fmt.Sprintf("; it does not run in a transaction, so part of it may be in: the table is left dirty at version %s", versionText(st.target))
+}
+
+func (w *worker) explain(ctx context.Context, err error, st step, m mode, tries int) string {
 	text := postgres.Message(err, st.text())
 	switch {
 	case m != atomic:
-		text += fmt.Sprintf("; it does not run in a transaction, so part of it may be in: the table is left dirty at version %s", versionText(st.target))
+		if left := w.leftovers(ctx); left != nil {
+			text += "; " + left.Error()
+		}
+		text += stillDirty(st)
 	case tries > 0:
 		text += fmt.Sprintf("; rolled back, after %d tries", tries+1)
 	default:
@@ -203,6 +239,9 @@ func (w *worker) open(ctx context.Context, st step, m mode, statements []stateme
 		return err
 	}
 	if err := w.c.Reset(ctx, w.options); err != nil {
+		return err
+	}
+	if err := w.leftovers(ctx); err != nil {
 		return err
 	}
 	return w.table.mark(ctx, w.c, st, w.columns, false)

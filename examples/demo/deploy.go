@@ -51,7 +51,7 @@ func (d *demo) begin(ctx context.Context, version string) (map[string]planItem, 
 	if err != nil {
 		return nil, err
 	}
-	flags := []string{"--release", version, "--revision", revision, "--set", "migration.estimate=5"}
+	flags := []string{"--release", version, "--revision", revision}
 	text, err := d.cli(ctx, "dan", append([]string{"plan", "demo", "--json"}, flags...)...)
 	if err != nil {
 		return nil, err

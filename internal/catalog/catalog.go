@@ -34,7 +34,7 @@ func Types() []*check.Type {
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
 		report.JUnit, report.Coverage,
-		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Apply, batch.Batches,
+		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,

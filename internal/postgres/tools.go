@@ -117,6 +117,15 @@ func (t Tools) Restore(ctx context.Context, s *Server, file string, jobs int, ow
 	return t.host.Exec(ctx, check.Command{Argv: append(argv, file), Env: env})
 }
 
+// Script loads a dump that is SQL into a database, which must be empty: all of it
+// or nothing. That the file is whole has to be known before, psql does not notice.
+func (t Tools) Script(ctx context.Context, s *Server, file string) (check.Result, error) {
+	dbname, env := s.CommandLine()
+	argv := []string{path.Join(t.dir, "psql"), "--dbname=" + dbname, "--no-password", "--no-psqlrc", "--quiet", "--single-transaction",
+		"--set=ON_ERROR_STOP=1", "--output=/dev/null", "--file=" + file}
+	return t.host.Exec(ctx, check.Command{Argv: argv, Env: env})
+}
+
 // Failure says how a program failed: its last lines on standard error. An end by
 // a signal is not a failure but unknown.
 func Failure(r check.Result) (string, error) {

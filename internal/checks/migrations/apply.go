@@ -81,18 +81,19 @@ func (p *apply) Run(ctx context.Context, env *check.Env) (check.Outcome, error) 
 	if refusal != "" {
 		return check.Failf("%s; nothing was changed", refusal), nil
 	}
-	return p.run(ctx, env, server, files, target, p.LockTimeout)
+	return p.run(ctx, env, server, server, files, target)
 }
 
-// run takes the lock and goes.
-func (p *apply) run(ctx context.Context, env *check.Env, server *postgres.Server, files []migration, target int64, lockTimeout time.Duration) (check.Outcome, error) {
-	options := postgres.Options{LockTimeout: lockTimeout, StatementTimeout: p.StatementTimeout, Plain: true}
+// run takes the lock and goes. Where to look on from is the same server, or nil
+// for nobody to look on.
+func (p *apply) run(ctx context.Context, env *check.Env, server, from *postgres.Server, files []migration, target int64) (check.Outcome, error) {
+	options := postgres.Options{LockTimeout: p.LockTimeout, StatementTimeout: p.StatementTimeout, Plain: true}
 	c, err := server.Open(ctx, options)
 	if err != nil {
 		return check.Outcome{}, err
 	}
 	defer c.Close()
-	w := &worker{apply: p, env: env, server: server, c: c, options: options, table: newTable(p.Tool, p.Table)}
+	w := &worker{apply: p, env: env, from: from, c: c, options: options, table: newTable(p.Tool, p.Table)}
 	holder, err := w.lock(ctx)
 	if err != nil {
 		return check.Outcome{}, err

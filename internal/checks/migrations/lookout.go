@@ -30,10 +30,13 @@ type lookout struct {
 // migration does not depend on it.
 func (w *worker) lookOut(ctx context.Context) *lookout {
 	l := &lookout{log: w.env.Log, cancel: func() {}}
+	if w.from == nil {
+		return l
+	}
 	pid, err := w.c.Value(ctx, "SELECT pg_backend_pid()")
 	if err == nil {
 		l.pid = pid
-		l.conn, err = w.server.Open(ctx, postgres.Options{ReadOnly: true, StatementTimeout: lookTimeout})
+		l.conn, err = w.from.Open(ctx, postgres.Options{ReadOnly: true, StatementTimeout: lookTimeout})
 	}
 	if err != nil {
 		fmt.Fprintf(w.env.Log, "nobody looks on: %v\n", err)

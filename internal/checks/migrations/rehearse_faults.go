@@ -181,10 +181,10 @@ func (s *stage) interrupted(ctx context.Context, on *postgres.Server, step strin
 		return err
 	}
 	_, _ = s.tool.up(ctx, proxy.Address(), step)
+	w.wait.Wait() // before the proxy ends what it does
 	if err := proxy.Close(); err != nil && !errors.Is(err, errCut) {
 		return err
 	}
-	w.wait.Wait()
 	if w.err != nil {
 		return w.err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/check/checktest"
@@ -101,7 +102,7 @@ func TestRehearse(t *testing.T) {
 		{name: "few rows", up: "SELECT 1;", params: "min_rows_ratio: 200%", want: "fail: the copy has ... rows, production about ...: ... %, want at least 200 %"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := run(t, migrations.Rehearse, accepted+c.params, rehearsed(live, copied, next(c.up, c.down), nil), c.want)
+			o := rehearse(t, accepted+c.params, rehearsed(live, copied, next(c.up, c.down), nil), c.want)
 			for name, want := range c.facts {
 				checktest.Match(t, want, o.Facts[name])
 			}
@@ -111,6 +112,14 @@ func TestRehearse(t *testing.T) {
 			nothingLeft(t, live)
 		})
 	}
+}
+
+func rehearse(t *testing.T, params string, world func(*check.Env), want string) check.Outcome {
+	t.Helper()
+	var out check.Outcome
+	checktest.Run(t, migrations.Rehearse, []checktest.Case{{Name: "run", Params: params, Env: world, Want: want, Once: true, Timeout: time.Minute,
+		Check: func(_ *testing.T, o check.Outcome) { out = o }}})
+	return out
 }
 
 // nothingLeft holds that a rehearsal has dropped what it made.
@@ -134,13 +143,13 @@ func TestRehearseRefuses(t *testing.T) {
 		{"another tool's table", strings.Replace(accepted, "golang-migrate", "sql", 1), "error: table schema_migrations is golang-migrate's..."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			run(t, migrations.Rehearse, c.params, rehearsed(live, copied, files, nil), c.want)
+			rehearse(t, c.params, rehearsed(live, copied, files, nil), c.want)
 			nothingLeft(t, live)
 		})
 	}
 	checktest.Run(t, migrations.Rehearse, []checktest.Case{
-		{Name: "silent", Params: accepted, Env: rehearsed(postgrestest.Silent(t), copied, files, nil), Timeout: 100e6, Want: "error: connect to ...deadline exceeded"},
-		{Name: "nothing pending", Params: accepted, Env: rehearsed(live, copied, map[string]string{"0001_shop.up.sql": "SELECT 1;"}, nil), Want: "pass: nothing to rehearse: no migration is pending"},
+		{Name: "silent", Params: accepted, Env: rehearsed(postgrestest.Silent(t), copied, files, nil), Timeout: 100 * time.Millisecond, Want: "error: connect to ...deadline exceeded"},
+		{Name: "nothing pending", Params: accepted, Env: rehearsed(live, copied, map[string]string{"0001_shop.up.sql": "SELECT 1;"}, nil), Timeout: time.Minute, Want: "pass: nothing to rehearse: no migration is pending"},
 	})
 }
 
@@ -155,7 +164,7 @@ func TestRehearseABackup(t *testing.T) {
 	params := "db: env:DB\naccept: [same-server, busy]\nidle: 100ms\ndirection: forward-back-forward\nup: [psql, -X, -q, -v, ON_ERROR_STOP=1, -d, postgres, -f, up.sql]\ndown: [sh, down.sh]"
 	params = strings.Replace(params, "[psql, -X, -q, -v, ON_ERROR_STOP=1, -d, postgres, -f, up.sql]", `[sh, -c, 'psql -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -c "BEGIN" -c "CREATE INDEX orders_note ON orders (note)" -c "ALTER TABLE orders ADD CHECK (total > 0)" -c "COMMIT"']`, 1)
 	params = strings.Replace(params, "[sh, down.sh]", `[sh, -c, 'psql -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -c "DROP INDEX orders_note" -c "ALTER TABLE orders DROP CONSTRAINT orders_total_check"']`, 1)
-	o := run(t, migrations.Rehearse, params, func(env *check.Env) {
+	o := rehearse(t, params, func(env *check.Env) {
 		rehearsed(live, live, nil, map[string]string{"backup.path": file})(env)
 		env.Ledger = &checktest.Ledger{Facts: map[string]string{"backup.path": file}, Past: map[string][]check.Recorded{
 			"migration.estimate.unlearned": {{Run: "a", Value: "1.0"}, {Run: "b", Value: "2.0"}, {Run: "c", Value: "1.0"}},

@@ -97,7 +97,7 @@ func (t *ours) to(ctx context.Context, address string, version int64) (string, e
 	env := *t.env
 	env.DataDir = filepath.Clean(notes)
 	a := &apply{source: t.source, To: versionText(version), PlanDigest: "any", LockTimeout: rehearsedLockTimeout, Retries: rehearsedRetries, Pause: rehearsedPause}
-	o, err := a.run(ctx, &env, server, t.files, version, a.LockTimeout)
+	o, err := a.run(ctx, &env, server, nil, t.files, version)
 	if err != nil || o.Verdict == check.Pass {
 		return "", err
 	}

@@ -18,7 +18,7 @@ import (
 type worker struct {
 	*apply
 	env     *check.Env
-	server  *postgres.Server
+	from    *postgres.Server // where to look on from, or nil
 	c       *postgres.Conn
 	options postgres.Options
 	table   table

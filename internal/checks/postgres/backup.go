@@ -5,8 +5,11 @@ import (
 	_ "embed" // for the type's page
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"allclear.dev/allclear/internal/check"
@@ -30,7 +33,9 @@ type backup struct {
 	Name    string        `param:"name" doc:"the archive's name; the time is added" default:"predeploy-${release.version}"`
 	Format  string        `param:"format" doc:"one file, or a folder that several jobs write" default:"custom" enum:"custom,directory"`
 	Jobs    int           `param:"jobs" doc:"how many tables are dumped or restored at a time" default:"2"`
-	Verify  string        `param:"verify" doc:"how far it is read: its list, to its end, or restored and compared" default:"decode" enum:"list,decode,restore"`
+	Verify  string        `param:"verify" doc:"how far it is proven; each level has those before it" default:"decode" enum:"checksum,list,decode,load,schema,counts,restore,amcheck"`
+	MadeBy  string        `param:"made_by" doc:"allclear, or other: a pg_dump archive or SQL dump without a record of ours (mode verify, with from)" default:"allclear" enum:"allclear,other"`
+	SHA256  string        `param:"sha256" doc:"what its maker says of it (made_by: other)" default:""`
 	Digests bool          `param:"digests" doc:"sum up every table's content, beside counting its rows" default:"true"`
 	MinSize check.Size    `param:"min_size" doc:"least size" default:"1B"`
 	Shrink  check.Share   `param:"min_of_last" doc:"least part of the last run's backup" default:"80%"`
@@ -53,8 +58,28 @@ func (p *backup) Validate() error {
 	if p.Keep < 0 {
 		return fmt.Errorf("keep: want 0 or more, got %d", p.Keep)
 	}
+	if err := p.validateMaker(); err != nil {
+		return err
+	}
 	if p.Mode == "create" && p.MaxAge != 0 {
 		return errors.New("max_age: goes with mode verify or exists")
+	}
+	return nil
+}
+
+// validateMaker holds what goes with an archive that something else made.
+func (p *backup) validateMaker() error {
+	switch {
+	case p.MadeBy != "other" && p.SHA256 != "":
+		return errors.New("sha256: goes with made_by: other")
+	case p.MadeBy != "other":
+		return nil
+	case p.Mode != "verify" || p.From == "" || p.From == "latest":
+		return errors.New("made_by: other goes with mode: verify and the archive's path in from")
+	case reaches(p.Verify, levelSchema):
+		return fmt.Errorf("verify: %s compares with what was recorded when the archive was made; of one made_by: other nothing was, so verify: load is the most", p.Verify)
+	case p.SHA256 != "" && !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(p.SHA256):
+		return errors.New("sha256: want 64 hexadecimal digits")
 	}
 	return nil
 }
@@ -73,7 +98,7 @@ func (p *backup) Traits() check.Traits {
 	}
 	if p.Mode == "verify" {
 		t.Does = "reads the backup again (" + p.Verify + ")"
-		if p.Verify == "restore" {
+		if reaches(p.Verify, levelLoad) {
 			t.Effect = check.Scratch
 		}
 	}
@@ -93,12 +118,15 @@ func (p *backup) Run(ctx context.Context, env *check.Env) (check.Outcome, error)
 	if p.Mode == "create" {
 		return p.create(ctx, env, host, server)
 	}
-	s, err := p.find(ctx, env, host, server.Name())
+	s, err := p.look(ctx, env, host, server)
 	if errors.Is(err, errNoBackup) {
 		return check.Failf("%v", err), ctx.Err()
 	}
 	if err != nil {
 		return check.Outcome{}, err
+	}
+	if p.SHA256 != "" && s.SHA256 != p.SHA256 {
+		return check.Failf("%s has SHA-256 %.12s, its maker says %.12s", s.Path, s.SHA256, p.SHA256), nil
 	}
 	o, err := p.judge(ctx, env, host, s)
 	if err != nil {
@@ -109,6 +137,30 @@ func (p *backup) Run(ctx context.Context, env *check.Env) (check.Outcome, error)
 		o.Sets = s.sets()
 	}
 	return o, nil
+}
+
+// look finds the archive, with its record or without one.
+func (p *backup) look(ctx context.Context, env *check.Env, host check.Host, server *pg.Server) (sidecar, error) {
+	if p.MadeBy != "other" {
+		return p.find(ctx, env, host, server.Name())
+	}
+	c, err := server.Open(ctx, pg.Options{ReadOnly: true})
+	if err != nil {
+		return sidecar{}, err
+	}
+	defer c.Close()
+	major, err := c.Major(ctx)
+	if err != nil {
+		return sidecar{}, err
+	}
+	file := p.From
+	if !strings.Contains(file, "/") {
+		file = path.Join(p.Dest, file)
+	}
+	if _, err := host.Lstat(ctx, file); errors.Is(err, fs.ErrNotExist) {
+		return sidecar{}, fmt.Errorf("%w at %s", errNoBackup, file)
+	}
+	return p.foreign(ctx, host, file, server.Name(), major)
 }
 
 // judge says whether an archive is as it was made, young enough and readable.
@@ -135,15 +187,37 @@ func (p *backup) judge(ctx context.Context, env *check.Env, host check.Host, s s
 			return check.Failf("%s: %s", s.Path, wrong), nil
 		}
 	}
+	if p.MadeBy == "other" {
+		return check.Passf("%s: %d bytes, %s old, proven to level %s; its rows and content were not recorded and cannot be compared", s.Path, s.Bytes, age, p.Verify), nil
+	}
 	return check.Passf("%s is there and unchanged: %d bytes, %d rows, %s old", s.Path, s.Bytes, pg.TotalRows(s.Tables), age), nil
 }
 
 // readable reads an archive as far as Verify says; the text says what is wrong.
 func (p *backup) readable(ctx context.Context, env *check.Env, host check.Host, s *sidecar) (string, error) {
+	if !reaches(p.Verify, levelList) {
+		return "", nil
+	}
 	tools, err := pg.FindTools(ctx, host, p.Bin, s.Tool)
 	if err != nil {
 		return "", err
 	}
+	var wrong string
+	if s.Format == formatPlain {
+		wrong, err = plainReadable(ctx, host, s.Path, p.Verify)
+	} else {
+		wrong, err = p.archiveReadable(ctx, tools, s)
+	}
+	if err != nil || wrong != "" || !reaches(p.Verify, levelLoad) {
+		return wrong, err
+	}
+	t := trial{place: p.place, scratch: p.Scratch, jobs: p.Jobs, level: p.Verify}
+	wrong, _, err = t.run(ctx, env, tools, *s)
+	return wrong, err
+}
+
+// archiveReadable reads an archive of pg_dump's own formats.
+func (p *backup) archiveReadable(ctx context.Context, tools pg.Tools, s *sidecar) (string, error) {
 	entries, r, err := tools.List(ctx, s.Path)
 	if err != nil {
 		return "", err
@@ -156,7 +230,7 @@ func (p *backup) readable(ctx context.Context, env *check.Env, host check.Host, 
 		return "its list of contents is empty", nil
 	}
 	s.Entries = entries
-	if p.Verify == "list" {
+	if !reaches(p.Verify, levelDecode) {
 		return "", nil
 	}
 	if r, err = tools.Decode(ctx, s.Path); err != nil {
@@ -165,12 +239,7 @@ func (p *backup) readable(ctx context.Context, env *check.Env, host check.Host, 
 	if failure, err = pg.Failure(r); err != nil || failure != "" {
 		return "it cannot be read to its end: " + failure, err
 	}
-	if p.Verify == "decode" {
-		return "", nil
-	}
-	t := trial{place: p.place, scratch: p.Scratch, jobs: p.Jobs}
-	wrong, _, err := t.run(ctx, env, tools, *s)
-	return wrong, err
+	return "", nil
 }
 
 // facts are what is kept as evidence.

@@ -64,7 +64,7 @@ func (p *restore) beside(ctx context.Context, env *check.Env, tools pg.Tools, se
 	if err := server.CreateDatabase(ctx, name, like); err != nil {
 		return "", err
 	}
-	wrong, err := load(ctx, tools, server.In(name), s, p.Jobs, true)
+	wrong, err := load(ctx, tools, server.In(name), s, levelRestore, p.Jobs, true)
 	if err == nil && wrong == "" {
 		wrong, err = (&trial{place: p.place, checks: p.Checks}).ask(ctx, server.In(name))
 	}

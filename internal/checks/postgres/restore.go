@@ -28,6 +28,7 @@ type restore struct {
 	place
 	Into        string        `param:"into" doc:"scratch: a database made for it and dropped; live: in place of the real one" default:"scratch" enum:"scratch,live"`
 	Jobs        int           `param:"jobs" doc:"how many tables are restored at a time" default:"4"`
+	Verify      string        `param:"verify" doc:"how far the restored database is proven; each level has those before it" default:"restore" enum:"load,schema,counts,restore,amcheck"`
 	Checks      []string      `param:"checks" doc:"queries on the restored database that each answer a single true" default:""`
 	MaxAge      time.Duration `param:"max_age" doc:"how old an earlier run's success may be to stand for this one; 0s: restore now" default:"0s"`
 	Limit       time.Duration `param:"within" doc:"longest time that restoring may take (the recovery time wanted); 0s: any" default:"0s"`
@@ -135,7 +136,7 @@ func (p *restore) earlier(ctx context.Context, env *check.Env, database string) 
 
 // rehearse restores into a scratch database and says what going back would lose.
 func (p *restore) rehearse(ctx context.Context, env *check.Env, tools pg.Tools, server *pg.Server, s sidecar) (check.Outcome, error) {
-	t := trial{place: p.place, scratch: p.Scratch, jobs: p.Jobs, checks: p.Checks}
+	t := trial{place: p.place, scratch: p.Scratch, jobs: p.Jobs, checks: p.Checks, level: p.Verify}
 	wrong, took, err := t.run(ctx, env, tools, s)
 	if err != nil {
 		return check.Outcome{}, err
@@ -159,7 +160,8 @@ func (p *restore) rehearse(ctx context.Context, env *check.Env, tools pg.Tools, 
 	o.Facts["restore.seconds"], o.Facts["rows_lost"] = strconv.FormatFloat(took.Seconds(), 'f', 3, 64), strconv.FormatInt(lost, 10)
 	o.Facts["rows_lost_in"] = tables
 	if o.Verdict == check.Pass {
-		o.Sets = map[string]string{"restore.seconds": o.Facts["restore.seconds"], "restore.seconds." + server.Name(): o.Facts["restore.seconds"], "restore.rows_lost": o.Facts["rows_lost"]}
+		o.Facts["rpo_seconds"] = strconv.FormatFloat(env.Now().Sub(s.At).Seconds(), 'f', 0, 64)
+		o.Sets = map[string]string{"restore.rpo_seconds": o.Facts["rpo_seconds"], "restore.seconds": o.Facts["restore.seconds"], "restore.seconds." + server.Name(): o.Facts["restore.seconds"], "restore.rows_lost": o.Facts["rows_lost"]}
 	}
 	return o, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type trial struct {
 	scratch secret.Ref
 	jobs    int
 	checks  []string
+	level   string
 }
 
 // run gives what is wrong with the archive ("" for nothing) and how long loading
@@ -46,10 +48,15 @@ func (t *trial) run(ctx context.Context, env *check.Env, tools pg.Tools, s sidec
 		}
 	}()
 	start := env.Now()
-	wrong, err = load(ctx, tools, scratch.Server, s, t.jobs, false)
+	wrong, err = load(ctx, tools, scratch.Server, s, t.level, t.jobs, false)
 	took = env.Now().Sub(start)
 	if wrong != "" || err != nil {
 		return wrong, took, err
+	}
+	if reaches(t.level, levelAmcheck) {
+		if wrong, err = sound(ctx, scratch.Server); wrong != "" || err != nil {
+			return wrong, took, err
+		}
 	}
 	wrong, err = t.ask(ctx, scratch.Server)
 	return wrong, took, err
@@ -64,10 +71,16 @@ func localeOf(ctx context.Context, server *pg.Server) (pg.Locale, error) {
 	return c.Locale(ctx)
 }
 
-// load restores an archive into an empty database and compares rows, content and
-// structure with the archive's record.
-func load(ctx context.Context, tools pg.Tools, into *pg.Server, s sidecar, jobs int, owners bool) (string, error) {
-	r, err := tools.Restore(ctx, into, s.Path, jobs, owners)
+// load restores an archive into an empty database and compares structure, rows and
+// content with the archive's record, as far as the level says.
+func load(ctx context.Context, tools pg.Tools, into *pg.Server, s sidecar, level string, jobs int, owners bool) (string, error) {
+	var r check.Result
+	var err error
+	if s.Format == formatPlain {
+		r, err = tools.Script(ctx, into, s.Path)
+	} else {
+		r, err = tools.Restore(ctx, into, s.Path, jobs, owners)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -81,18 +94,35 @@ func load(ctx context.Context, tools pg.Tools, into *pg.Server, s sidecar, jobs 
 	}
 	defer c.Close()
 	if failure != "" {
-		return "pg_restore failed: " + failure, nil
+		return "it cannot be restored: " + failure, nil
 	}
-	hashes := len(s.Tables) > 0 && s.Tables[0].Method != ""
+	return compare(ctx, c, s, level)
+}
+
+// compare holds a restored database against the archive's record.
+func compare(ctx context.Context, c *pg.Conn, s sidecar, level string) (string, error) {
+	invalid, err := c.InvalidIndexes(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(invalid) > 0 {
+		return "restored, it has invalid indexes: " + pg.Shorten(invalid, 5), nil
+	}
+	hashes := reaches(level, levelRestore) && len(s.Tables) > 0 && s.Tables[0].Method != ""
 	tables, err := c.Digests(ctx, hashes)
 	if err != nil {
 		return "", err
 	}
-	if different := pg.Differences(s.Tables, tables); len(different) > 0 {
-		return "restored, it differs from what was dumped: " + pg.Shorten(different, 5), nil
+	if reaches(level, levelCounts) {
+		if different := pg.Differences(comparable(s.Tables, hashes), tables); len(different) > 0 {
+			return "restored, it differs from what was dumped: " + pg.Shorten(different, 5), nil
+		}
 	}
-	if pg.TotalRows(tables) == 0 {
+	if pg.TotalRows(tables) == 0 && reaches(level, levelCounts) {
 		return "restored, it holds no rows", nil
+	}
+	if !reaches(level, levelSchema) {
+		return "", nil
 	}
 	schema, err := c.Schema(ctx)
 	if err != nil {
@@ -102,6 +132,17 @@ func load(ctx context.Context, tools pg.Tools, into *pg.Server, s sidecar, jobs 
 		return fmt.Sprintf("restored, its structure differs from what was dumped: %.12s, was %.12s", schema.Shape, s.Shape), nil
 	}
 	return "", nil
+}
+
+// comparable leaves the digests out where they are not asked for.
+func comparable(tables []pg.TableDigest, hashes bool) []pg.TableDigest {
+	out := slices.Clone(tables)
+	for i := range out {
+		if !hashes {
+			out[i].Digest, out[i].Method = "", ""
+		}
+	}
+	return out
 }
 
 // ask runs the team's own questions: each must answer with a single true.

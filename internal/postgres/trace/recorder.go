@@ -202,29 +202,12 @@ func (r *Recorder) Held(ctx context.Context, st *wire.Statement, ask wire.Ask) e
 	return nil
 }
 
-// look reads the locks from outside and the rest from inside.
+// look reads the locks from outside and the rest from inside. Questions from
+// inside may wait for another client of the proxy, which must be able to go on.
 func (r *Recorder) look(ctx context.Context, in *inside, e *Event, ask wire.Ask) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	end, err := writtenBy(ctx, r.observer)
-	if err != nil {
+	done, err := r.lookOutside(ctx, in, e, ask != nil)
+	if done || err != nil {
 		return err
-	}
-	e.WAL = end - in.wal
-	if e.Alone {
-		return r.lookAfter(ctx, in, e)
-	}
-	if ask == nil {
-		return nil // refused: what it held is being given back
-	}
-	locks, err := locksOf(ctx, r.observer, strconv.Itoa(int(e.PID)))
-	if err != nil {
-		return err
-	}
-	e.note(locks, r.base)
-	e.Fresh = in.fresh(e.Locks)
-	if isData(e.Tag) && !slices.ContainsFunc(e.Fresh, Lock.Blocks) {
-		return nil // it reads and changes rows, and nothing else
 	}
 	rows, err := ask(ctx, relationsSQL)
 	if err != nil {
@@ -234,10 +217,39 @@ func (r *Recorder) look(ctx context.Context, in *inside, e *Event, ask wire.Ask)
 	if err != nil {
 		return err
 	}
-	after := listed(rows)
-	e.compare(r.known(in.relations), after, in.scans, scans)
+	after, before := listed(rows), r.known(in.relations)
+	empty, err := emptied(ctx, before, after, ask)
+	if err != nil {
+		return err
+	}
+	e.compare(before, after, in.scans, scans, empty)
 	in.relations, in.scans = after, scans
 	return nil
+}
+
+// lookOutside reads what the observer sees, and tells whether that is all.
+func (r *Recorder) lookOutside(ctx context.Context, in *inside, e *Event, inTransaction bool) (done bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end, err := writtenBy(ctx, r.observer)
+	if err != nil {
+		return true, err
+	}
+	e.WAL = end - in.wal
+	if e.Alone {
+		return true, r.lookAfter(ctx, in, e)
+	}
+	if !inTransaction {
+		return true, nil // refused: what it held is being given back
+	}
+	locks, err := locksOf(ctx, r.observer, strconv.Itoa(int(e.PID)))
+	if err != nil {
+		return true, err
+	}
+	e.note(locks, r.base)
+	e.Fresh = in.fresh(e.Locks)
+	// What reads and changes rows, and nothing else, is seen by its locks.
+	return isData(e.Tag) && !slices.ContainsFunc(e.Fresh, Lock.Blocks), nil
 }
 
 // lookAfter compares from outside what a statement that stood alone has left.
@@ -247,7 +259,12 @@ func (r *Recorder) lookAfter(ctx context.Context, in *inside, e *Event) error {
 	if err != nil {
 		return err
 	}
-	e.compare(r.known(in.relations), after, nil, nil)
+	before := r.known(in.relations)
+	empty, err := emptied(ctx, before, after, asking(r.observer))
+	if err != nil {
+		return err
+	}
+	e.compare(before, after, nil, nil, empty)
 	in.relations = after
 	return nil
 }

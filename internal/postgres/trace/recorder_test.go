@@ -213,6 +213,25 @@ func TestRecorderLooksOnMeanwhile(t *testing.T) {
 	}
 }
 
+// TestRecorderKeepsNobodyWaiting has one client look around while another holds
+// the strongest lock: the recorder's own questions wait for neither.
+func TestRecorderKeepsNobodyWaiting(t *testing.T) {
+	_, address, finish := behind(t)
+	a, b := postgrestest.Open(t, address), postgrestest.Open(t, address)
+	if err := a.Script(t.Context(), "BEGIN; ALTER TABLE orders ALTER COLUMN total TYPE text"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Script(t.Context(), "CREATE TABLE meanwhile (id int); DROP TABLE meanwhile"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Script(t.Context(), "ALTER TABLE orders ALTER COLUMN note SET NOT NULL; COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(finish()); !strings.Contains(got, "rewritten orders") || !strings.Contains(got, "SET NOT NULL: scanned orders") {
+		t.Errorf("recorded %s", got)
+	}
+}
+
 func script(sql string) func(*testing.T, *postgres.Conn) {
 	return func(t *testing.T, c *postgres.Conn) {
 		if err := c.Script(t.Context(), sql); err != nil && !strings.Contains(sql, "x int; ALTER") {

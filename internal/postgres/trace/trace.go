@@ -86,14 +86,15 @@ const maxRelations = 200_000
 // relation is one that is there, as it can be recognised later.
 type relation struct {
 	name, kind, file string
-	empty            bool
 	table            string // of an index
 }
 
 // relationsSQL lists the relations of people, not of the system, by their numbers.
+// It takes no lock on any of them: whoever asks may not have to wait for what is
+// traced.
 const relationsSQL = `
 	SELECT c.oid, CASE WHEN n.nspname = 'public' THEN '' ELSE n.nspname || '.' END || c.relname, c.relkind,
-		coalesce(pg_relation_filenode(c.oid), 0), coalesce(pg_relation_size(c.oid), 0),
+		coalesce(pg_relation_filenode(c.oid), 0),
 		coalesce((SELECT CASE WHEN m.nspname = 'public' THEN '' ELSE m.nspname || '.' END || t.relname
 			FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace m ON m.oid = t.relnamespace WHERE i.indexrelid = c.oid), '')
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -124,7 +125,7 @@ func texts(t postgres.Table) [][]string {
 func listed(rows [][]string) map[string]relation {
 	out := map[string]relation{}
 	for _, r := range rows {
-		out[r[0]] = relation{name: r[1], kind: r[2], file: r[3], empty: r[4] == "0", table: r[5]}
+		out[r[0]] = relation{name: r[1], kind: r[2], file: r[3], table: r[4]}
 	}
 	return out
 }
@@ -226,7 +227,11 @@ func (t *Tracer) InTransaction(ctx context.Context, sql string) (Trace, error) {
 	if err != nil {
 		return Trace{}, err
 	}
-	out.compare(before, after, scanned, now)
+	empty, err := emptied(ctx, before, after, asking(t.worker))
+	if err != nil {
+		return Trace{}, err
+	}
+	out.compare(before, after, scanned, now, empty)
 	return out, nil
 }
 
@@ -261,16 +266,13 @@ func (o *Trace) note(held map[string]string, before map[string]relation) {
 // compare finds what was scanned, written again and built. An index that is
 // replaced by one that keeps its file was not built; a table that was emptied was
 // neither scanned nor written again.
-func (o *Trace) compare(before, after map[string]relation, counted, now map[string]int64) {
+func (o *Trace) compare(before, after map[string]relation, counted, now map[string]int64, emptied []string) {
 	scanned, rewritten, built := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	tables, files, emptied := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for oid, r := range before {
+	tables, files := map[string]bool{}, map[string]bool{}
+	for _, r := range before {
 		files[r.file] = true
-		if slices.Contains([]string{"r", "m"}, r.kind) {
+		if r.holdsRows() {
 			tables[r.name] = true
-			if is, still := after[oid]; still && is.file != r.file && is.empty && !r.empty {
-				emptied[r.name] = true
-			}
 		}
 	}
 	for oid, r := range before {
@@ -290,12 +292,45 @@ func (o *Trace) compare(before, after map[string]relation, counted, now map[stri
 			built[r.table] = true
 		}
 	}
-	for table := range emptied {
+	for _, table := range emptied {
 		delete(scanned, table)
 		delete(rewritten, table)
 		delete(built, table)
 	}
 	o.Scanned, o.Rewritten, o.Built = sorted(scanned), sorted(rewritten), sorted(built)
+}
+
+func (r relation) holdsRows() bool { return r.kind == "r" || r.kind == "m" }
+
+// emptied lists the tables that have another file, with nothing in it. Only the
+// sizes of those are asked for, which whoever gave them another file has locked.
+func emptied(ctx context.Context, before, after map[string]relation, ask func(ctx context.Context, sql string) ([][]string, error)) ([]string, error) {
+	var changed []string
+	for oid, r := range before {
+		if is, still := after[oid]; still && r.holdsRows() && is.file != r.file {
+			changed = append(changed, oid)
+		}
+	}
+	if len(changed) == 0 {
+		return nil, nil
+	}
+	rows, err := ask(ctx, "SELECT oid FROM pg_class WHERE oid IN ("+strings.Join(changed, ", ")+") AND pg_relation_size(oid) = 0")
+	if err != nil {
+		return nil, fmt.Errorf("ask for sizes: %w", err)
+	}
+	var out []string
+	for _, row := range rows {
+		out = append(out, before[row[0]].name)
+	}
+	return out, nil
+}
+
+// asking puts questions on a session of ours.
+func asking(conn *postgres.Conn) func(context.Context, string) ([][]string, error) {
+	return func(ctx context.Context, sql string) ([][]string, error) {
+		t, err := conn.Query(ctx, maxRelations, sql)
+		return texts(t), err
+	}
 }
 
 func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
@@ -344,7 +379,11 @@ func (t *Tracer) Alone(ctx context.Context, sql string) (Trace, error) {
 	if err != nil {
 		return Trace{}, err
 	}
-	out.compare(before, after, nil, nil)
+	empty, err := emptied(ctx, before, after, asking(t.observer))
+	if err != nil {
+		return Trace{}, err
+	}
+	out.compare(before, after, nil, nil, empty)
 	return out, nil
 }
 

@@ -3,7 +3,7 @@
 GO ?= go
 BIN := bin/allclear
 
-.PHONY: all help build test packages test-packages test-go test-example lint generate bench demo fuzz clean
+.PHONY: all help build test packages test-packages test-go test-example lint generate bench demo demo-database fuzz clean
 all: build test lint ## build, test and lint
 
 help: ## show what can be made
@@ -38,6 +38,9 @@ bench: ## print our figures beside the peer or the limit
 
 demo: packages ## deploy a real application, see it go bad, roll it back
 	@$(GO) run ./examples/demo
+
+demo-database: packages ## catch a dangerous migration, rehearse it, apply a safe one under load
+	@$(GO) run ./examples/demo -database
 
 fuzz: ## run each fuzz target for half a minute
 	@scripts/fuzz 30s

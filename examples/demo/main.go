@@ -19,9 +19,10 @@ const outputDir = "demo-output"
 
 func main() {
 	kills := flag.Int("kills", 0, "instead: kill the run's process this often while it deploys and rolls back, and count what happened")
+	database := flag.Bool("database", false, "instead: catch a dangerous migration, rehearse it, and apply a safe one under load")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *kills)
+	err := run(ctx, *kills, *database)
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
@@ -50,7 +51,7 @@ type demo struct {
 	acts    int               // statements and signatures made through the command line
 }
 
-func run(ctx context.Context, kills int) (err error) {
+func run(ctx context.Context, kills int, database bool) (err error) {
 	d := &demo{started: time.Now(), kills: kills, runs: map[string]string{}}
 	if d.root, err = os.Getwd(); err != nil {
 		return fmt.Errorf("find the repository: %w", err)
@@ -76,6 +77,9 @@ func run(ctx context.Context, kills int) (err error) {
 	}
 	if err := os.MkdirAll(d.output, 0o755); err != nil {
 		return fmt.Errorf("create the output directory: %w", err)
+	}
+	if database {
+		return d.database(ctx)
 	}
 	return d.play(ctx)
 }

@@ -206,9 +206,13 @@ func (o *options) migrationNames(paths []string) ([]migrationName, error) {
 			continue
 		}
 		var inside []string
-		err = filepath.WalkDir(o.path(path), func(file string, entry fs.DirEntry, err error) error {
+		root, err := filepath.EvalSymlinks(o.path(path)) // a folder may be given by a link
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		err = filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.Type().IsRegular() && slices.Contains([]string{".sql", ".py", ".rb", ".go"}, filepath.Ext(file)) && !lint.IsDown(file) {
-				relative, relErr := filepath.Rel(o.path(path), file)
+				relative, relErr := filepath.Rel(root, file)
 				inside, err = append(inside, filepath.Join(path, relative)), relErr
 			}
 			return err

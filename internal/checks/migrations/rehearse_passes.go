@@ -2,12 +2,14 @@ package migrations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/postgres"
 	"allclear.dev/allclear/internal/postgres/rehearse"
 	"allclear.dev/allclear/internal/postgres/trace"
@@ -160,6 +162,9 @@ func round(d time.Duration) time.Duration {
 func (s *stage) ratios(ctx context.Context) ([]float64, error) {
 	const memory = 20
 	expected, err := s.env.Ledger.History(ctx, "", "migration.estimate.unlearned", memory)
+	if _, first := errors.AsType[*check.NotSupplied](err); first {
+		return nil, nil // there has been no run here yet
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look up earlier estimates: %w", err)
 	}

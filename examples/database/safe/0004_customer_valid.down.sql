@@ -1,0 +1,1 @@
+SELECT 1; -- 0003 takes the constraint away

@@ -27,17 +27,18 @@ func (s *Server) NewClone(ctx context.Context, template string) (*Scratch, error
 	if err != nil {
 		return nil, err
 	}
-	name := scratchName()
-	sql := "CREATE DATABASE " + Quote(name) + " TEMPLATE " + Quote(template)
 	size, err := c.Int(ctx, "SELECT pg_database_size($1::name)", template)
 	if err != nil {
 		return nil, fmt.Errorf("ask the size of %s: %w", template, err)
 	}
-	if major >= fileCopyMajor && size >= fileCopyBytes {
-		sql += " STRATEGY file_copy"
-	}
-	if _, err := c.Exec(ctx, sql); err != nil {
-		return nil, fmt.Errorf("clone database %s: %w", template, err)
-	}
-	return &Scratch{Server: s.In(name), admin: s}, nil
+	return s.own(ctx, func(name string) error {
+		sql := "CREATE DATABASE " + Quote(name) + " TEMPLATE " + Quote(template)
+		if major >= fileCopyMajor && size >= fileCopyBytes {
+			sql += " STRATEGY file_copy"
+		}
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("clone database %s: %w", template, err)
+		}
+		return nil
+	})
 }

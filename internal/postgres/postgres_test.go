@@ -207,3 +207,33 @@ func TestLease(t *testing.T) {
 		t.Errorf("another environment: %v", err)
 	}
 }
+
+// TestOrphans: a scratch database whose maker has died is dropped by the next that
+// makes one; one whose maker lives is not.
+func TestOrphans(t *testing.T) {
+	url := postgrestest.Start(t)
+	server := postgrestest.Server(t, url)
+	alive, err := server.NewScratch(t.Context(), postgres.Locale{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Exec(t, url, "CREATE DATABASE allclear_scratch_of_the_dead")
+	second, err := server.In("postgres").NewClone(t.Context(), alive.Database()) // seen from another database
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func() string {
+		return postgrestest.Value(t, url, `SELECT coalesce(string_agg(datname, ' ' ORDER BY datname), '') FROM pg_database WHERE datname LIKE 'allclear\_scratch\_%'`)
+	}
+	if got := list(); strings.Contains(got, "dead") || !strings.Contains(got, alive.Database()) || !strings.Contains(got, second.Database()) {
+		t.Errorf("there are %s", got)
+	}
+	for _, s := range []*postgres.Scratch{second, alive} {
+		if err := s.Drop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := list(); got != "" {
+		t.Errorf("left: %s", got)
+	}
+}

@@ -20,16 +20,62 @@ const dropTimeout = 30 * time.Second
 type Scratch struct {
 	*Server
 	admin *Server
+	// owner is a session that has a lock in the database's name as long as whoever
+	// made it lives: what is left without one is anybody's to drop.
+	owner *Conn
 }
 
 // NewScratch creates an empty database with a new name on s's server, with the
 // encoding and collation of the database like. It never reuses one.
 func (s *Server) NewScratch(ctx context.Context, like Locale) (*Scratch, error) {
-	name := scratchName()
-	if err := s.CreateDatabase(ctx, name, like); err != nil {
+	return s.own(ctx, func(name string) error { return s.CreateDatabase(ctx, name, like) })
+}
+
+// ownedBy is the first half of the advisory locks that owners have; the second is
+// the hash of the database's name.
+const ownedBy = "1634495587" // "allc"
+
+// own makes a database of our own under a lock that says so. Before, it drops those
+// whose makers have died.
+func (s *Server) own(ctx context.Context, create func(name string) error) (*Scratch, error) {
+	owner, err := s.Open(ctx, Options{})
+	if err != nil {
 		return nil, err
 	}
-	return &Scratch{Server: s.In(name), admin: s}, nil
+	name := scratchName()
+	err = owner.dropOrphans(ctx)
+	if err == nil {
+		_, err = owner.Exec(ctx, "SELECT pg_advisory_lock("+ownedBy+", hashtext($1))", name)
+	}
+	if err == nil {
+		err = create(name)
+	}
+	if err != nil {
+		owner.Close()
+		return nil, err
+	}
+	return &Scratch{Server: s.In(name), admin: s, owner: owner}, nil
+}
+
+// dropOrphans drops the databases of ours that nobody has a lock for. The locks of
+// all of a server's databases are looked at, whichever the maker was connected to.
+func (c *Conn) dropOrphans(ctx context.Context) error {
+	t, err := c.Query(ctx, 1000, `SELECT datname FROM pg_database d WHERE datname LIKE 'allclear\_scratch\_%' AND pg_has_role(datdba, 'USAGE')
+		AND NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid = `+ownedBy+`::oid AND objid::bigint = hashtext(d.datname)::bigint & 4294967295)`)
+	if err != nil {
+		return fmt.Errorf("look for databases left behind: %w", err)
+	}
+	for _, row := range t.Rows {
+		name := row[0].Text
+		if err := c.terminate(ctx, name); err != nil {
+			return err
+		}
+		// Somebody else may drop it at the same time, or still be copying it.
+		if _, err := c.Exec(ctx, "DROP DATABASE IF EXISTS "+Quote(name)); err != nil && Code(err) == "" {
+			return fmt.Errorf("drop database %s, which was left behind: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // scratchName is a name that no database has yet.
@@ -79,6 +125,7 @@ func (s *Scratch) Drop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
+	defer s.owner.Close()
 	c, err := s.admin.Open(ctx, Options{})
 	if err != nil {
 		return fmt.Errorf("drop database %s: %w", s.Database(), err)

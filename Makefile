@@ -42,8 +42,8 @@ demo: packages ## deploy a real application, see it go bad, roll it back
 demo-database: packages ## catch a dangerous migration, rehearse it, apply a safe one under load
 	@$(GO) run ./examples/demo -database
 
-fuzz: ## run each fuzz target for half a minute
-	@scripts/fuzz 30s
+fuzz: ## run each fuzz target for half a million executions
+	@scripts/fuzz 500000x
 
 clean: ## remove what was built
 	rm -rf bin

@@ -18,7 +18,7 @@ type room struct {
 // rooms is the plan of the house, from the ground up. The first pattern that fits
 // a package counts.
 func rooms() []room {
-	world := []string{"check", "secret", "diag", "transport", "postgres", "postgres/*", "shim"}
+	world := []string{"check", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
 	return []room{
 		{"diag", nil},
 		{"secret", nil},
@@ -35,6 +35,8 @@ func rooms() []room {
 		{"postgres/wire", []string{"postgres"}},
 		{"postgres/rehearse", []string{"postgres"}},
 		{"postgres/postgrestest", []string{"postgres", "secret"}},
+		{"rest", []string{"check"}},
+		{"rest/resttest", nil},
 		{"checks/*", world},
 		{"recognise", []string{"checklist"}},
 		{"plan", []string{"check", "checklist", "config", "diag", "run"}},
@@ -89,8 +91,8 @@ func TestOnlyTheCommandLineBuildsTheCatalog(t *testing.T) {
 
 // Packages that only serve tests are not part of the program.
 func TestSupportOfTestsStaysInTests(t *testing.T) {
-	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest"} {
-		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest")
+	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest"} {
+		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest")
 	}
 }
 

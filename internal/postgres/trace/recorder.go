@@ -2,6 +2,7 @@ package trace
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -194,9 +195,16 @@ func (r *Recorder) Held(ctx context.Context, st *wire.Statement, ask wire.Ask) e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.events++; r.events > maxEvents {
+	// Of very many statements about rows, those that lock nobody out can be left out;
+	// every other one is kept, or watching has failed.
+	r.events++
+	quiet := isData(e.Tag) && e.Error == "" && !slices.ContainsFunc(e.Fresh, Lock.Blocks)
+	switch {
+	case r.events > maxEvents && quiet:
 		r.dropped++
 		return nil
+	case r.events > maxEvents && r.events-r.dropped > 10*maxEvents:
+		return fmt.Errorf("more than %d statements that lock or change a structure", 10*maxEvents)
 	}
 	in.Events = append(in.Events, e)
 	return nil

@@ -149,7 +149,7 @@ func (s *stage) perform(ctx context.Context) (check.Outcome, error) {
 	if len(s.steps) == 0 {
 		return s.outcome(ctx, "", nil)
 	}
-	for _, pass := range []func(context.Context) (string, error){s.trace, s.time, s.predict, s.contend, s.faults, s.back} {
+	for _, pass := range []func(context.Context) (string, error){s.trace, s.rewrite, s.time, s.predict, s.contend, s.faults, s.back} {
 		if failure, err := pass(ctx); err != nil || failure != "" {
 			return s.outcome(ctx, failure, err)
 		}

@@ -37,8 +37,9 @@ type report struct {
 	Waits    []rehearse.Wait   `json:"waits"`
 	Faults   []fault           `json:"faults"`
 	// Untried is how many points of interruption were left out.
-	Untried int     `json:"untried"`
-	Back    wayBack `json:"back"`
+	Untried  int      `json:"untried"`
+	Rewrites rewrites `json:"rewrites"`
+	Back     wayBack  `json:"back"`
 	// Headroom is how much disk production needs meanwhile, in bytes: what is written
 	// again is there twice.
 	Headroom int64 `json:"headroom_bytes"`
@@ -101,6 +102,9 @@ func (s *stage) outcome(ctx context.Context, failure string, err error) (check.O
 			len(r.Migrations), round(r.Took), round(r.Estimate.Expected), round(r.Estimate.Low), round(r.Estimate.High), round(s.longestLock()), r.Back.Plan)
 	}
 	if failure != "" {
+		if r.Rewrites.Proven {
+			failure += "; rewrites.sql has a way that was tried on a copy and makes nobody wait"
+		}
 		o = check.Failf("%s", failure)
 	}
 	o.Target = s.production.Name()
@@ -116,7 +120,11 @@ func (s *stage) outcome(ctx context.Context, failure string, err error) (check.O
 	if err != nil {
 		return check.Outcome{}, fmt.Errorf("keep the rehearsal's report: %w", err)
 	}
-	o.Artefacts = append(o.Artefacts, artefact)
+	list, err := s.rewritesFile()
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	o.Artefacts = append(append(o.Artefacts, artefact), list...)
 	return o, ctx.Err()
 }
 
@@ -153,6 +161,9 @@ func (s *stage) facts() map[string]string {
 	}
 	for _, w := range r.Waits {
 		facts[w.Does+" of "+w.Table] = fmt.Sprintf("%d requests, longest wait %s %s", w.Requests, round(w.Longest), w.Broken)
+	}
+	if w := &r.Rewrites; w.Proven || w.Why != "" {
+		facts["rewrites"] = w.String()
 	}
 	needPerson := 0
 	for _, f := range r.Faults {

@@ -99,6 +99,13 @@ func TestRehearse(t *testing.T) {
 			want: "pass: ...", facts: map[string]string{"faults_for_a_person": "3"}},
 		{name: "an interruption must not", up: "CREATE INDEX CONCURRENTLY orders_team ON orders (team);", params: "faults: require",
 			want: "fail: 0002_next, interrupted ...does not go on when it is run again: ...dirty..."},
+		{name: "another way is tried", params: "contention: false\nfaults: off",
+			up:   "CREATE INDEX orders_note ON orders (note); ALTER TABLE orders ADD CHECK (total > 0), ALTER COLUMN total SET NOT NULL; INSERT INTO teams VALUES (99);",
+			want: "pass: ...", facts: map[string]string{"rewrites": "2 statements can be written so that nobody waits: tried on a copy"}},
+		{name: "another way is too late", params: "contention: false\nfaults: off\nmax_wait: 100ms", up: "CREATE INDEX orders_note ON orders (note); SELECT pg_sleep(0.2);",
+			want: "fail: ...orders is locked (ShareLock) for an expected ...; rewrites.sql has a way that was tried on a copy and makes nobody wait"},
+		{name: "no other way is known", params: "contention: false\nfaults: off", up: "ALTER TABLE orders ALTER COLUMN total TYPE bigint;",
+			want: "pass: ...", facts: map[string]string{"rewrites": "no other way to write what keeps users waiting: no way to do it in place is known"}},
 		{name: "few rows", up: "SELECT 1;", params: "min_rows_ratio: 200%", want: "fail: the copy has ... rows, production about ...: ... %, want at least 200 %"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

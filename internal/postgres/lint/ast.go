@@ -54,13 +54,15 @@ type (
 		Collate     collClause `json:"collClause"`
 	}
 	collClause struct {
-		Names []node `json:"collname"`
+		Names    []node `json:"collname"`
+		Location int    `json:"location"`
 	}
 	constraint struct {
 		Type           string   `json:"contype"`
 		Name           string   `json:"conname"`
 		Expr           node     `json:"raw_expr"`
 		Keys           []node   `json:"keys"`
+		Including      []node   `json:"including"`
 		Table          rangeVar `json:"pktable"`
 		FKColumns      []node   `json:"fk_attrs"`
 		PKColumns      []node   `json:"pk_attrs"`

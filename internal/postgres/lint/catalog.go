@@ -37,6 +37,8 @@ type table struct {
 	partitioned bool
 	parent      string
 	partitions  []string
+	// partitionKey is the column that it is divided by, if it is a single one.
+	partitionKey string
 	// fallback is the DEFAULT partition.
 	fallback string
 	matview  bool

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ func (l *linter) createTable(s createTable) {
 	t := newTable(key)
 	t.created = l.name
 	t.partitioned = len(s.Partition) > 0
+	t.partitionKey = partitionKey(s.Partition)
 	// Until the table is known, its name is nobody's: what is written inside a
 	// CREATE TABLE costs nothing.
 	l.catalog.tables[key] = t
@@ -41,6 +43,17 @@ func (l *linter) createTable(s createTable) {
 		}
 		l.lock(parent, ShareUpdateExclusive)
 	}
+}
+
+// partitionKey gives the column in PARTITION BY, if it is a single one.
+func partitionKey(raw json.RawMessage) string {
+	spec := decode[struct {
+		Params []node `json:"partParams"`
+	}](node{"PartitionSpec", raw})
+	if len(spec.Params) != 1 {
+		return ""
+	}
+	return decode[indexElem](spec.Params[0]).Name
 }
 
 func (l *linter) newColumn(t *table, def columnDef) {

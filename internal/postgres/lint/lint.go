@@ -102,7 +102,9 @@ type Statement struct {
 	Opaque bool `json:"opaque,omitempty"`
 	// Unread tells that it is no statement but stands for what a tool does in another
 	// language.
-	Unread   bool      `json:"unread,omitempty"`
+	Unread bool `json:"unread,omitempty"`
+	// Steps do the same without its hazards, if such steps are known.
+	Steps    []Step    `json:"steps,omitempty"`
 	Findings []Finding `json:"findings"`
 }
 
@@ -221,8 +223,10 @@ func (l *linter) file(src Source) ([]Statement, error) {
 		l.now = &effects{line: line, locks: map[string]Mode{}, scan: map[string]bool{}, rewrite: map[string]bool{}, build: map[string]bool{}}
 		l.boundary(p)
 		inside := l.session.open
+		steps := l.rewriteOf(p, src.Text[p.start:p.end])
 		l.look(p)
 		l.transactionRules()
+		steps = l.now.offer(steps)
 		number := 0
 		if inside || l.session.open {
 			number = l.transactions
@@ -230,6 +234,7 @@ func (l *linter) file(src Source) ([]Statement, error) {
 		s := Statement{
 			File: src.Name, Line: line, Col: col, Text: src.Text[p.start:p.end], Transaction: number, Locks: l.shownLocks(),
 			Scan: len(l.now.scan) > 0, Rewrite: len(l.now.rewrite) > 0, Build: len(l.now.build) > 0, Opaque: l.now.opaque, Unread: p.unseen != nil,
+			Steps:    steps,
 			Findings: allowances[i].apply(l.now.findings),
 		}
 		if s.Findings == nil {

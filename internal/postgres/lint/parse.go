@@ -40,7 +40,10 @@ type Unseen struct {
 type parsed struct {
 	// start and end are byte offsets; comments before it belong to it from lead on.
 	lead, start, end int
-	node             node
+	// origin is where the text that the parser was given begins: the nodes' places
+	// count from there.
+	origin int
+	node   node
 	// message numbers the message that it is sent in from 1, together tells that there
 	// are others in it; 0 means a message of its own.
 	message  int
@@ -117,7 +120,7 @@ func parsePart(src Source, from, to int) ([]parsed, error) {
 		}
 		start := s.Location + skipBlank(text[s.Location:end])
 		end = start + len(strings.TrimRight(text[start:end], " \t\r\n;"))
-		all = append(all, parsed{lead: from + s.Location, start: from + start, end: from + end, node: s.Node})
+		all = append(all, parsed{lead: from + s.Location, start: from + start, end: from + end, origin: from, node: s.Node})
 	}
 	return all, nil
 }

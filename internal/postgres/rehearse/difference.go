@@ -26,7 +26,11 @@ func Look(ctx context.Context, server *postgres.Server) (State, error) {
 		return State{}, err
 	}
 	defer c.Close()
-	var s State
+	return LookBy(ctx, c)
+}
+
+// LookBy reads the state that a session sees, its own transaction included.
+func LookBy(ctx context.Context, c *postgres.Conn) (s State, err error) {
 	if s.Tables, err = c.Digests(ctx, true); err != nil {
 		return State{}, err
 	}

@@ -1,0 +1,11 @@
+SET lock_timeout = '5s';
+CREATE UNIQUE INDEX CONCURRENTLY "index_user_on_email" ON "user" ("email");
+BEGIN;
+ALTER TABLE "user" ADD CONSTRAINT "user_email_null" CHECK ("email" IS NOT NULL) NOT VALID;
+INSERT INTO "schema_migrations" ("version") VALUES ('20240102030406');
+COMMIT;
+BEGIN;
+ALTER TABLE "user" VALIDATE CONSTRAINT "user_email_null";
+ALTER TABLE "user" ALTER COLUMN "email" SET NOT NULL;
+ALTER TABLE "user" DROP CONSTRAINT "user_email_null";
+COMMIT;

@@ -1,0 +1,10 @@
+BEGIN;
+ALTER TABLE projects ADD COLUMN display text;
+UPDATE projects SET display = name;
+ALTER TABLE projects ALTER COLUMN display SET NOT NULL;
+COMMIT;
+BEGIN;
+LOCK TABLE plans IN SHARE ROW EXCLUSIVE MODE;
+UPDATE plans SET name = name || ' (old)' WHERE id = 3;
+INSERT INTO plans SELECT id + 10000, name || '/' || id, monthly FROM plans;
+COMMIT;

@@ -1,0 +1,12 @@
+DROP INDEX accounts_created_at_idx;
+DROP TABLE IF EXISTS cache, nothing_here;
+DROP TABLE tasks_tags;
+ALTER TABLE accounts DROP COLUMN home CASCADE;
+DROP TYPE address;
+DROP SCHEMA IF EXISTS "Audit Log" CASCADE;
+DROP FUNCTION touch() CASCADE;
+TRUNCATE TABLE bookings RESTART IDENTITY;
+ALTER TABLE tags RENAME TO labels;
+ALTER TABLE labels RENAME CONSTRAINT tags_pkey TO labels_pkey;
+ALTER INDEX labels_pkey RENAME TO labels_primary;
+ALTER TABLE labels SET SCHEMA billing;

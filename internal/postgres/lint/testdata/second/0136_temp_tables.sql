@@ -1,0 +1,10 @@
+BEGIN;
+CREATE TEMPORARY TABLE doubles ON COMMIT DROP AS SELECT min(id) AS id, lower(email::text) AS email FROM accounts GROUP BY 2 HAVING count(*) > 1;
+CREATE INDEX ON doubles (email);
+DELETE FROM accounts USING doubles WHERE accounts.id > doubles.id AND lower(accounts.email::text) = doubles.email;
+COMMIT;
+CREATE TABLE accounts_backup AS TABLE accounts;
+SELECT id, email INTO old_accounts FROM accounts WHERE state = 'closed';
+CREATE INDEX ON accounts_backup (id);
+COPY plans TO '/dev/null';
+COPY plans (id, name, monthly) FROM PROGRAM 'echo "90001,copied,1"' WITH (FORMAT csv);

@@ -1,0 +1,14 @@
+SET statement_timeout TO '10min';
+BEGIN;
+SET LOCAL lock_timeout = '2s';
+SAVEPOINT one;
+ALTER TABLE plans ADD COLUMN hidden boolean NOT NULL DEFAULT false;
+ROLLBACK TO SAVEPOINT one;
+UPDATE plans SET monthly = monthly * 1.1;
+COMMIT;
+BEGIN;
+SAVEPOINT two;
+ALTER TABLE plans ADD COLUMN hidden boolean NOT NULL DEFAULT false;
+RELEASE SAVEPOINT two;
+SELECT count(*) FROM accounts;
+COMMIT;

@@ -41,6 +41,11 @@ func (l *linter) alterTable(s alterTable) {
 		return
 	}
 	l.lock(key, strongest)
+	if s.Relation.Inh && slices.ContainsFunc(commands, inherited) {
+		for _, child := range l.catalog.heirs(key) {
+			l.lock(child, strongest)
+		}
+	}
 	if s.Relation.Inh && s.Object == "OBJECT_TABLE" && !slices.ContainsFunc(commands, func(c alterCommand) bool {
 		return c.Subtype == "AT_AttachPartition" || c.Subtype == "AT_DetachPartition"
 	}) {
@@ -114,6 +119,10 @@ func (l *linter) alterCommand(key string, cmd alterCommand) {
 		l.identitySequence(key, cmd.Name)
 	case "AT_AttachPartition":
 		l.attach(key, decode[partitionCmd](cmd.Def))
+	case "AT_AddInherit":
+		l.inherit(key, decode[rangeVar](cmd.Def).key())
+	case "AT_DropInherit":
+		l.disinherit(key, decode[rangeVar](cmd.Def).key())
 	case "AT_DetachPartition":
 		l.detach(key, decode[partitionCmd](cmd.Def))
 	}
@@ -129,7 +138,7 @@ func (l *linter) identitySequence(key, column string) {
 
 // rewriting notes a command that writes the table, and its partitions, again.
 func (l *linter) rewriting(rule, key, message, safe string) {
-	for _, k := range append([]string{key}, l.catalog.family(key)...) {
+	for _, k := range l.heirs(key) {
 		if t := l.catalog.tables[k]; t == nil || !t.partitioned {
 			l.rewrite(k)
 		}
@@ -185,12 +194,9 @@ func (l *linter) addColumn(key string, def columnDef) {
 		hasDefault = true
 		l.rewriting("add-serial", key, fmt.Sprintf("every row is written again to hold its number in %s", def.Name), sequenceSteps(table, def.Name))
 	}
-	if d := l.catalog.domains[typ.name]; d == nil {
-		d = l.catalog.domains["public."+typ.name]
-		if d != nil && d.constrained {
-			l.rewriting("add-domain", key, fmt.Sprintf("every row is written again to check the conditions of %s", typ.name),
-				fmt.Sprintf("add %s with the domain's base type, and a CHECK of its own NOT VALID", def.Name))
-		}
+	if d := l.catalog.domainOf(typ); d != nil && d.constrained {
+		l.rewriting("add-domain", key, fmt.Sprintf("every row is written again to check the conditions of %s", typ.name),
+			fmt.Sprintf("add %s with the domain's base type, and a CHECK of its own NOT VALID", def.Name))
 	}
 	if volatileDefault && !generated {
 		l.rewriting("default-volatile", key, fmt.Sprintf("every row is written again, because the default of %s may differ from row to row", def.Name),
@@ -244,7 +250,7 @@ func (l *linter) inlineConstraints(key, column string, list []constraint, hasDef
 			}
 			l.fkStyle(key, []string{column}, c)
 			if t := l.catalog.tables[key]; t != nil {
-				t.fks[name(c.Name, key, column, "fkey")] = c.Table.key()
+				t.refer(name(c.Name, key, column, "fkey"), []string{column}, c)
 			}
 		case "CONSTR_UNIQUE", "CONSTR_PRIMARY":
 			c.Keys = []node{stringNode(column)}
@@ -260,7 +266,7 @@ func (l *linter) alterType(key, name string, def columnDef) {
 	old := l.catalog.column(key, name)
 	change := typeRewrites
 	switch {
-	case def.Default.kind != "" && !plainUsing(def.Default, name):
+	case def.Default.kind != "" && !plainUsing(def.Default, name, to):
 	case old != nil:
 		change = l.catalog.changeOf(old.typ, to, l.session.utc)
 		if change == typeKeeps && len(def.Collate.Names) > 0 && last(words(def.Collate.Names)) != old.collation {
@@ -282,6 +288,7 @@ func (l *linter) alterType(key, name string, def columnDef) {
 			what += " (unless the old type is read the same way: --schema tells it)"
 		}
 		l.rewriting("type-change", key, what, addAndFill(key, name))
+		l.checkReferences(key, name)
 	case typeReindex:
 		if t != nil && t.indexedOn(name) {
 			for _, k := range append([]string{key}, l.catalog.family(key)...) {
@@ -311,9 +318,8 @@ func (l *linter) setNotNull(key, column string) {
 	known := l.catalog.column(key, column)
 	proved := known != nil && known.notNull || t != nil && t.proves(column)
 	if !proved {
-		l.scan(key)
-		for _, child := range l.catalog.family(key) {
-			l.scan(child)
+		for _, k := range l.heirs(key) {
+			l.scan(k)
 		}
 		table := shown(key)
 		l.hazard("notnull-set", key, fmt.Sprintf("every row is looked at for a null in %s", column), fmt.Sprintf(

@@ -67,6 +67,7 @@ type (
 		FKColumns      []node   `json:"fk_attrs"`
 		PKColumns      []node   `json:"pk_attrs"`
 		SkipValidation bool     `json:"skip_validation"`
+		NoInherit      bool     `json:"is_no_inherit"`
 		Index          string   `json:"indexname"`
 	}
 	alterTable struct {
@@ -91,17 +92,22 @@ type (
 		Strategy  string `json:"strategy"`
 		IsDefault bool   `json:"is_default"`
 	}
+	partitionSpec struct {
+		Strategy string `json:"strategy"`
+		Columns  []node `json:"partParams"`
+	}
 	createTable struct {
 		Relation    rangeVar        `json:"relation"`
 		Elements    []node          `json:"tableElts"`
 		Inherits    []node          `json:"inhRelations"`
 		Bound       *partitionBound `json:"partbound"`
-		Partition   json.RawMessage `json:"partspec"`
+		Partition   *partitionSpec  `json:"partspec"`
 		IfNotExists bool            `json:"if_not_exists"`
 	}
 	createAs struct {
 		Into struct {
 			Relation rangeVar `json:"rel"`
+			SkipData bool     `json:"skipData"`
 		} `json:"into"`
 		Object string `json:"objtype"`
 	}
@@ -128,6 +134,7 @@ type (
 		Type     string   `json:"renameType"`
 		Relation rangeVar `json:"relation"`
 		Sub      string   `json:"subname"`
+		Object   node     `json:"object"`
 		New      string   `json:"newname"`
 	}
 	setVariable struct {
@@ -137,7 +144,8 @@ type (
 		Local bool   `json:"is_local"`
 	}
 	transaction struct {
-		Kind string `json:"kind"`
+		Kind      string `json:"kind"`
+		Savepoint string `json:"savepoint_name"`
 	}
 	reindex struct {
 		Kind     string   `json:"kind"`
@@ -156,6 +164,7 @@ type (
 		Where      node     `json:"whereClause"`
 		Select     node     `json:"selectStmt"`
 		IsFrom     bool     `json:"is_from"`
+		Options    int      `json:"options"` // of LIKE
 	}
 	vacuum struct {
 		Options   []node `json:"options"`

@@ -19,6 +19,8 @@ type catalog struct {
 	// functions of tables.
 	views    map[string][]string
 	triggers map[string]string
+	// was are the names that tables had which were there before.
+	was map[string]bool
 }
 
 // table is a table, a partition or a materialized view.
@@ -30,6 +32,8 @@ type table struct {
 	// keys to the table that they refer to.
 	keys map[string]string
 	fks  map[string]string
+	// refers are the foreign keys' own columns and those that they refer to.
+	refers map[string]reference
 	// invalid are constraints that were added without looking at the rows.
 	invalid map[string]bool
 	indexes map[string]*indexInfo
@@ -37,8 +41,10 @@ type table struct {
 	partitioned bool
 	parent      string
 	partitions  []string
-	// partitionKey is the column that it is divided by, if it is a single one.
-	partitionKey string
+	// by are the columns that a partitioned table is divided by.
+	by []string
+	// children are the tables that inherit from it.
+	children []string
 	// fallback is the DEFAULT partition.
 	fallback string
 	matview  bool
@@ -46,6 +52,10 @@ type table struct {
 	created string
 	filled  bool
 }
+
+// reference is a foreign key's columns: its own, and those of the other table, none
+// for the primary key.
+type reference struct{ from, to []string }
 
 type column struct {
 	typ       sqlType
@@ -79,14 +89,14 @@ type funcInfo struct {
 func newCatalog() *catalog {
 	return &catalog{
 		tables: map[string]*table{}, domains: map[string]*domainInfo{}, functions: map[string]funcInfo{},
-		enums: map[string]bool{}, indexes: map[string]string{}, views: map[string][]string{}, triggers: map[string]string{},
+		enums: map[string]bool{}, indexes: map[string]string{}, views: map[string][]string{}, triggers: map[string]string{}, was: map[string]bool{},
 	}
 }
 
 func newTable(key string) *table {
 	return &table{
 		key: key, columns: map[string]*column{}, checks: map[string]*checkInfo{}, keys: map[string]string{},
-		fks: map[string]string{}, invalid: map[string]bool{}, indexes: map[string]*indexInfo{},
+		fks: map[string]string{}, refers: map[string]reference{}, invalid: map[string]bool{}, indexes: map[string]*indexInfo{},
 	}
 }
 
@@ -94,6 +104,33 @@ func newTable(key string) *table {
 func (c *catalog) column(tableKey, name string) *column {
 	if t := c.tables[tableKey]; t != nil {
 		return t.columns[name]
+	}
+	return nil
+}
+
+// domainOf gives the domain that a type is, or nil.
+func (c *catalog) domainOf(typ sqlType) *domainInfo {
+	return c.domains[qualified(strings.Split(typ.name, "."))]
+}
+
+// refer notes a foreign key.
+func (t *table) refer(name string, columns []string, c constraint) {
+	t.fks[name] = c.Table.key()
+	t.refers[name] = reference{columns, words(c.PKColumns)}
+}
+
+// referred lists the columns of a table that a foreign key refers to.
+func (c *catalog) referred(target string, r reference) []string {
+	t := c.tables[target]
+	if len(r.to) > 0 || t == nil {
+		return r.to
+	}
+	for name, kind := range t.keys {
+		if kind == "primary" {
+			if index := t.indexes[indexKey(target, name)]; index != nil {
+				return index.columns
+			}
+		}
 	}
 	return nil
 }
@@ -114,15 +151,34 @@ func (c *catalog) usersOf(domainKey string) []string {
 
 // family lists a partitioned table's partitions, theirs included.
 func (c *catalog) family(key string) []string {
-	t := c.tables[key]
-	if t == nil {
-		return nil
-	}
+	return c.below(key, func(t *table) []string { return t.partitions })
+}
+
+// heirs lists the tables that inherit from one, and from those.
+func (c *catalog) heirs(key string) []string {
+	return c.below(key, func(t *table) []string { return t.children })
+}
+
+// below lists what hangs below a table, each once: a text can also say what
+// PostgreSQL refuses, a table that is a part of itself.
+func (c *catalog) below(key string, next func(*table) []string) []string {
 	var out []string
-	for _, child := range t.partitions {
-		out = append(out, child)
-		out = append(out, c.family(child)...)
+	seen := map[string]bool{key: true}
+	var visit func(key string)
+	visit = func(key string) {
+		t := c.tables[key]
+		if t == nil {
+			return
+		}
+		for _, child := range next(t) {
+			if !seen[child] {
+				seen[child] = true
+				out = append(out, child)
+				visit(child)
+			}
+		}
 	}
+	visit(key)
 	return out
 }
 
@@ -159,8 +215,12 @@ func (c *catalog) forget(key string) {
 	if t == nil {
 		return
 	}
+	delete(c.tables, key) // first: a text can make it a part of itself
 	for _, child := range t.partitions {
 		c.forget(child)
+	}
+	for _, other := range c.tables {
+		other.children = slices.DeleteFunc(other.children, func(child string) bool { return child == key })
 	}
 	if parent := c.tables[t.parent]; parent != nil {
 		parent.partitions = slices.DeleteFunc(parent.partitions, func(p string) bool { return p == key })
@@ -171,7 +231,6 @@ func (c *catalog) forget(key string) {
 	for name := range t.indexes {
 		delete(c.indexes, name)
 	}
-	delete(c.tables, key)
 }
 
 // indexOf gives an index and its table.

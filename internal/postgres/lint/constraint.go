@@ -54,8 +54,10 @@ func (l *linter) addCheck(key string, c constraint) {
 	table := shown(key)
 	constraintName := name(c.Name, key, append(columnsOf(c.Expr), "check")...)
 	if !c.SkipValidation {
-		for _, k := range append([]string{key}, l.catalog.family(key)...) {
-			l.scan(k)
+		for _, k := range l.heirs(key) {
+			if t := l.catalog.tables[k]; k == key || !c.NoInherit || t == nil {
+				l.scan(k)
+			}
 		}
 		l.hazard("check-add", key, fmt.Sprintf("every row is looked at for the condition of %s", constraintName), fmt.Sprintf(
 			"ALTER TABLE %s ADD CONSTRAINT %s CHECK (…) NOT VALID; and, in a transaction of its own, ALTER TABLE %s VALIDATE CONSTRAINT %s", table, constraintName, table, constraintName))
@@ -86,13 +88,16 @@ func (l *linter) addForeignKey(key string, c constraint) {
 		if !l.fresh(key) {
 			l.scan(target)
 		}
+		if l.ours(key) && !l.fresh(key) {
+			l.hazard("fk-add", target, fmt.Sprintf("every row of %s is looked up in it", table), "make the foreign key before the rows are put in, or NOT VALID and VALIDATE it in a transaction of its own")
+		}
 		l.hazard("fk-add", key, fmt.Sprintf("every row is looked up in %s", shown(target)), fmt.Sprintf(
 			"ALTER TABLE %s ADD CONSTRAINT %s FOREIGN KEY (…) REFERENCES %s NOT VALID; and, in a transaction of its own, ALTER TABLE %s VALIDATE CONSTRAINT %s",
 			table, constraintName, shown(target), table, constraintName))
 	}
 	l.fkStyle(key, words(c.FKColumns), c)
 	if t != nil {
-		t.fks[constraintName] = target
+		t.refer(constraintName, words(c.FKColumns), c)
 		t.invalid[constraintName] = c.SkipValidation
 	}
 }
@@ -212,8 +217,14 @@ func indexKey(tableKey, index string) string {
 // validate scans under a lock that keeps nobody out, unless the transaction holds
 // a stronger one.
 func (l *linter) validate(key, constraintName string) {
-	l.scan(key)
 	t := l.catalog.tables[key]
+	for _, k := range l.heirs(key) {
+		l.scan(k)
+	}
+	if mode := l.now.locks[key]; mode >= Share {
+		l.find("validate-same-tx", key, fmt.Sprintf("every row is looked at under the lock of the statement's other commands; %s wait until it is done (%s)", mode.blocks(), mode),
+			"VALIDATE it in a statement and a transaction of its own")
+	}
 	if t != nil {
 		if target := t.fks[constraintName]; target != "" {
 			l.lock(target, RowShare)

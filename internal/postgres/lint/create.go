@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,8 +13,11 @@ func (l *linter) createTable(s createTable) {
 	}
 	t := newTable(key)
 	t.created = l.name
-	t.partitioned = len(s.Partition) > 0
-	t.partitionKey = partitionKey(s.Partition)
+	if t.partitioned = s.Partition != nil; t.partitioned {
+		for _, n := range s.Partition.Columns {
+			t.by = append(t.by, decode[indexElem](n).Name)
+		}
+	}
 	// Until the table is known, its name is nobody's: what is written inside a
 	// CREATE TABLE costs nothing.
 	l.catalog.tables[key] = t
@@ -28,10 +30,7 @@ func (l *linter) createTable(s createTable) {
 		case "TableLikeClause":
 			like := decode[oneRelation](n)
 			if other := l.catalog.tables[like.Relation.key()]; other != nil {
-				for name, col := range other.columns {
-					copied := *col
-					t.columns[name] = &copied
-				}
+				l.like(t, other, like.Options)
 			}
 		}
 	}
@@ -42,18 +41,8 @@ func (l *linter) createTable(s createTable) {
 			continue
 		}
 		l.lock(parent, ShareUpdateExclusive)
+		l.inherit(key, parent)
 	}
-}
-
-// partitionKey gives the column in PARTITION BY, if it is a single one.
-func partitionKey(raw json.RawMessage) string {
-	spec := decode[struct {
-		Params []node `json:"partParams"`
-	}](node{"PartitionSpec", raw})
-	if len(spec.Params) != 1 {
-		return ""
-	}
-	return decode[indexElem](spec.Params[0]).Name
 }
 
 func (l *linter) newColumn(t *table, def columnDef) {
@@ -83,7 +72,7 @@ func (l *linter) newConstraint(t *table, c constraint) {
 		t.checks[name(c.Name, t.key, append(columnsOf(c.Expr), "check")...)] = &checkInfo{columns: columnsOf(c.Expr), notNull: notNullColumn(c.Expr), validated: true}
 	case "CONSTR_FOREIGN":
 		l.lock(c.Table.key(), ShareRowExclusive)
-		t.fks[name(c.Name, t.key, append(words(c.FKColumns), "fkey")...)] = c.Table.key()
+		t.refer(name(c.Name, t.key, append(words(c.FKColumns), "fkey")...), words(c.FKColumns), c)
 	case "CONSTR_PRIMARY", "CONSTR_UNIQUE":
 		columns := words(c.Keys)
 		constraintName := name(c.Name, t.key, append(slices.Clone(columns), "key")...)
@@ -119,7 +108,7 @@ func (l *linter) newPartition(t *table, parent string, bound partitionBound) {
 	}
 	for constraintName, target := range p.fks {
 		l.lock(target, ShareRowExclusive)
-		t.fks[constraintName] = target
+		t.fks[constraintName], t.refers[constraintName] = target, p.refers[constraintName]
 	}
 	if p.fallback != "" {
 		l.lock(p.fallback, AccessExclusive)
@@ -140,13 +129,12 @@ func (l *linter) attach(parent string, cmd partitionCmd) {
 	child := cmd.Name.key()
 	l.lock(child, AccessExclusive)
 	p, t := l.catalog.tables[parent], l.catalog.tables[child]
-	proved := t != nil && slices.ContainsFunc(slices.Collect(checksOf(t)), func(c *checkInfo) bool { return c.validated })
-	if !proved {
+	if !l.proves(p, t) && !cmd.Bound.IsDefault {
 		l.scan(child)
 		l.hazard("part-attach", child, fmt.Sprintf("every row of %s is looked at for the bounds, and indexes that it lacks are built", shown(child)),
 			fmt.Sprintf("first give %s a CHECK that says the same as the bounds (NOT VALID, then VALIDATE) and the indexes of %s (CONCURRENTLY)", shown(child), shown(parent)))
 	}
-	if t != nil && p != nil && len(p.indexes) > len(t.indexes) {
+	if t != nil && p != nil && lacks(t, p) {
 		l.build(child)
 		l.hazard("part-attach", child, fmt.Sprintf("indexes that %s has and %s lacks are built", shown(parent), shown(child)), "build them first, CONCURRENTLY")
 	}
@@ -168,6 +156,40 @@ func (l *linter) attach(parent string, cmd partitionCmd) {
 	if t != nil {
 		t.parent = parent
 	}
+}
+
+// proves reports whether a table's validated CHECKs can show that its rows are
+// within the bounds of a partition: they read the columns that the parent is divided
+// by, which are never null. Whether they say the same as the bounds is PostgreSQL's
+// to find out.
+func (l *linter) proves(parent, t *table) bool {
+	if t == nil {
+		return false
+	}
+	if parent == nil || len(parent.by) == 0 || slices.Contains(parent.by, "") {
+		return slices.ContainsFunc(slices.Collect(checksOf(t)), func(c *checkInfo) bool { return c.validated })
+	}
+	for _, column := range parent.by {
+		col := t.columns[column]
+		if (col == nil || !col.notNull) && !t.proves(column) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(slices.Collect(checksOf(t)), func(c *checkInfo) bool {
+		return c.validated && !slices.ContainsFunc(parent.by, func(column string) bool { return !slices.Contains(c.columns, column) })
+	})
+}
+
+// lacks reports whether a table has no index like one of its parent's.
+func lacks(t, parent *table) bool {
+	for _, wanted := range parent.indexes {
+		if !slices.ContainsFunc(slices.Collect(valuesOf(t.indexes)), func(i *indexInfo) bool {
+			return slices.Equal(i.columns, wanted.columns) && (i.unique || !wanted.unique)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 func checksOf(t *table) func(func(*checkInfo) bool) {

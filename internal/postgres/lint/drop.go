@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -30,7 +31,14 @@ func (l *linter) drop(s drop) {
 		case "OBJECT_VIEW":
 			l.lock(key, AccessExclusive)
 			l.find("drop-view", key, fmt.Sprintf("code that still reads view %s fails", shown(key)), "stop using it in a release first")
+		case "OBJECT_SEQUENCE":
+			l.lock(key, AccessExclusive)
 		case "OBJECT_SCHEMA":
+			for _, key := range slices.Sorted(maps.Keys(l.catalog.tables)) {
+				if strings.HasPrefix(key, parts[0]+".") {
+					l.lock(key, AccessExclusive)
+				}
+			}
 			l.find("drop-schema", "", fmt.Sprintf("schema %s and what is in it are gone", strings.Join(parts, ".")), "rename it first, drop it when nobody has missed it")
 		case "OBJECT_TYPE", "OBJECT_DOMAIN":
 			l.find("drop-type", "", fmt.Sprintf("code that still uses %s %s fails", what, shown(key)), "stop using it in a release first")
@@ -139,7 +147,7 @@ func (l *linter) rename(s rename) {
 		l.find("rename-view", key, "code that still uses the old name fails at once", "make another view with the new name, drop the old one later")
 	case "OBJECT_COLUMN":
 		l.lock(key, AccessExclusive)
-		for _, child := range l.catalog.family(key) {
+		for _, child := range l.heirs(key) {
 			l.lock(child, AccessExclusive)
 		}
 		l.find("rename-column", key, fmt.Sprintf("code that still uses %s fails at once", s.Sub), addAndFill(key, s.New))
@@ -155,6 +163,7 @@ func (l *linter) rename(s rename) {
 		l.lock(key, AccessExclusive)
 	case "OBJECT_TYPE", "OBJECT_DOMAIN":
 		l.find("drop-type", "", "code that still uses the old name fails", "make another type with the new name")
+		l.renameType(words(decode[list](s.Object).Items), s.New)
 	}
 }
 
@@ -166,8 +175,59 @@ func (l *linter) move(from, to string) {
 	}
 	delete(l.catalog.tables, from)
 	t.key, l.catalog.tables[to] = to, t
+	if l.catalog.was[to] {
+		t.created = "" // it takes the place of one that is in use
+	}
+	if t.created == "" {
+		l.catalog.was[from] = true
+	}
 	for index := range t.indexes {
 		l.catalog.indexes[index] = to
+	}
+	for _, other := range l.catalog.tables {
+		other.renamed(from, to)
+	}
+}
+
+// renamed puts a table's new name where a table has its old one.
+func (t *table) renamed(from, to string) {
+	for name, target := range t.fks {
+		if target == from {
+			t.fks[name] = to
+		}
+	}
+	for _, list := range [][]string{t.partitions, t.children} {
+		for i := range list {
+			if list[i] == from {
+				list[i] = to
+			}
+		}
+	}
+	if t.parent == from {
+		t.parent = to
+	}
+	if t.fallback == from {
+		t.fallback = to
+	}
+}
+
+// renameType gives a type another name where columns have it.
+func (l *linter) renameType(parts []string, to string) {
+	if len(parts) == 0 {
+		return
+	}
+	from := qualified(parts)
+	schema, _, _ := strings.Cut(from, ".")
+	for _, t := range l.catalog.tables {
+		for _, c := range t.columns {
+			if qualified(strings.Split(c.typ.name, ".")) == from {
+				c.typ.name = shown(schema + "." + to)
+			}
+		}
+	}
+	if d := l.catalog.domains[from]; d != nil {
+		delete(l.catalog.domains, from)
+		l.catalog.domains[schema+"."+to] = d
 	}
 }
 
@@ -182,6 +242,9 @@ func (l *linter) setSchema(n node) {
 	}
 	key := s.Relation.key()
 	l.lock(key, AccessExclusive)
+	for _, child := range l.catalog.family(key) {
+		l.lock(child, AccessExclusive)
+	}
 	l.find("set-schema", key, "code that finds it in the old schema fails at once", "leave a view in the old schema")
 	l.move(key, s.New+"."+s.Relation.Name)
 }

@@ -106,9 +106,13 @@ func columnsOf(n node) []string {
 
 // plainUsing reports whether USING only casts the column to the new type, which is
 // the same as no USING.
-func plainUsing(n node, column string) bool {
-	for n.kind == "TypeCast" {
-		n = decode[typeCast](n).Arg
+func plainUsing(n node, column string, to sqlType) bool {
+	if n.kind == "TypeCast" {
+		cast := decode[typeCast](n)
+		if !typeOf(cast.Type).same(to) {
+			return false
+		}
+		n = cast.Arg
 	}
 	if n.kind != "ColumnRef" {
 		return false

@@ -183,7 +183,16 @@ type session struct {
 	held         map[string]heldLock
 	enumsChanged map[string]int
 	unvalidated  map[string]int // constraints added in this transaction
+	changed      map[string]int // tables of which this transaction has changed many rows
 	count        int            // statements so far
+	begun        int            // the statement that has begun the transaction
+	savepoints   []savepoint
+}
+
+// savepoint is what a transaction held when it was set.
+type savepoint struct {
+	name string
+	held map[string]heldLock
 }
 
 type heldLock struct {
@@ -235,12 +244,18 @@ func (l *linter) file(src Source) ([]Statement, error) {
 			File: src.Name, Line: line, Col: col, Text: src.Text[p.start:p.end], Transaction: number, Locks: l.shownLocks(),
 			Scan: len(l.now.scan) > 0, Rewrite: len(l.now.rewrite) > 0, Build: len(l.now.build) > 0, Opaque: l.now.opaque, Unread: p.unseen != nil,
 			Steps:    steps,
-			Findings: allowances[i].apply(l.now.findings),
-		}
-		if s.Findings == nil {
-			s.Findings = []Finding{}
+			Findings: l.now.findings,
 		}
 		out = append(out, s)
+		if l.session.open && !inside {
+			l.session.begun = i
+		}
+	}
+	l.leftOpen(out)
+	for i := range out {
+		if out[i].Findings = allowances[i].apply(out[i].Findings); out[i].Findings == nil {
+			out[i].Findings = []Finding{}
+		}
 	}
 	return out, nil
 }
@@ -257,16 +272,22 @@ func (l *linter) look(p parsed) {
 	}
 }
 
-// fresh reports whether a relation was made by this file and has no rows: nobody
-// waits for it, and there is nothing to scan.
-func (l *linter) fresh(key string) bool {
+// ours reports whether a relation was made by this file: nobody else uses it yet,
+// so that nobody waits for it.
+func (l *linter) ours(key string) bool {
 	t := l.catalog.tables[key]
-	return t != nil && t.created == l.name && l.name != "" && !t.filled
+	return t != nil && t.created == l.name && l.name != ""
+}
+
+// fresh reports whether a relation was made by this file and has no rows: there is
+// nothing to scan either.
+func (l *linter) fresh(key string) bool {
+	return l.ours(key) && !l.catalog.tables[key].filled
 }
 
 // lock notes a lock, on a relation that somebody may be using.
 func (l *linter) lock(key string, m Mode) {
-	if key != "" && !l.fresh(key) && l.now.locks[key] < m {
+	if key != "" && !l.ours(key) && l.now.locks[key] < m {
 		l.now.locks[key] = m
 	}
 }
@@ -293,7 +314,7 @@ func (l *linter) rewrite(key string) {
 // concerns nobody.
 func (l *linter) find(rule, key, message, safe string) {
 	level := levelOf(rule)
-	if key != "" && l.fresh(key) {
+	if key != "" && l.ours(key) {
 		return
 	}
 	for _, f := range l.now.findings {

@@ -37,7 +37,7 @@ func rules(t *testing.T, src lint.Source, opts lint.Options) [][]string {
 	return out
 }
 
-const schema = `CREATE TABLE a (id bigint PRIMARY KEY, v text, n integer CHECK (n > 0), b_id bigint);
+const schema = `CREATE TABLE a (id bigint PRIMARY KEY, v text, n integer CHECK (n > 0), b_id bigint, at timestamp);
 CREATE TABLE b (id bigint PRIMARY KEY, v text); CREATE INDEX a_v_idx ON a (v); CREATE TYPE mood AS ENUM ('x');`
 
 // TestSeries looks at files of several statements.
@@ -48,7 +48,9 @@ func TestSeries(t *testing.T) {
 		want string
 	}{
 		"a new table is nobody's":           {"CREATE TABLE t (id bigint); CREATE INDEX ON t (id); ALTER TABLE t ALTER id TYPE integer; ALTER TABLE t ADD CHECK (id > 0)", true, "|||"},
-		"until it has rows":                 {"CREATE TABLE t (id bigint); INSERT INTO t SELECT 1; CREATE INDEX ON t (id)", false, "||idx-create no-lock-timeout"},
+		"also when it has rows":             {"CREATE TABLE t (id bigint); INSERT INTO t SELECT 1; CREATE INDEX ON t (id)", false, "||"},
+		"but what others need waits for it": {"SET lock_timeout='1s'; BEGIN; ALTER TABLE a ADD w text; CREATE TABLE t AS SELECT * FROM b; CREATE INDEX ON t (id); COMMIT", false, "|||lock-held|lock-held|"},
+		"and it may take another's place":   {"SET lock_timeout='1s'; CREATE TABLE t AS SELECT * FROM b; ALTER TABLE b RENAME TO c; ALTER TABLE t RENAME TO b; CREATE INDEX ON b (id)", false, "||rename-table||idx-create"},
 		"proved in an earlier statement":    {"SET lock_timeout='1s'; ALTER TABLE a ADD CONSTRAINT c CHECK (v IS NOT NULL) NOT VALID; ALTER TABLE a VALIDATE CONSTRAINT c; ALTER TABLE a ALTER v SET NOT NULL", false, "|||"},
 		"not proved before it is valid":     {"SET lock_timeout='1s'; ALTER TABLE a ADD CONSTRAINT c CHECK (v IS NOT NULL) NOT VALID; ALTER TABLE a ALTER v SET NOT NULL", false, "||notnull-set"},
 		"validated in the same transaction": {"SET lock_timeout='1s'; BEGIN; ALTER TABLE a ADD CONSTRAINT c CHECK (v <> '') NOT VALID; ALTER TABLE a VALIDATE CONSTRAINT c; COMMIT", false, "|||validate-same-tx|"},
@@ -57,7 +59,7 @@ func TestSeries(t *testing.T) {
 		"concurrently with a short timeout": {"SET lock_timeout='2s'; CREATE INDEX CONCURRENTLY ON a (n)", false, "|idx-conc-lock-timeout"},
 		"an index behind an ALTER":          {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; CREATE INDEX ON a (w)", true, "||idx-in-ddl-tx"},
 		"slow work behind a lock":           {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; CREATE INDEX ON b (v)", true, "||idx-create lock-held"},
-		"a backfill behind a lock":          {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; UPDATE a SET w = v WHERE id > 5", true, "||data-and-ddl-mixed"},
+		"a backfill behind a lock":          {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; UPDATE a SET w = v WHERE id > 5", true, "||data-and-ddl-mixed not-batched"},
 		"two tables in one transaction":     {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; ALTER TABLE b ADD COLUMN w text", true, "||lock-many"},
 		"two tables in two":                 {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; ALTER TABLE b ADD COLUMN w text", false, "||"},
 		"a timeout of zero is none":         {"SET lock_timeout = 0; ALTER TABLE a ADD COLUMN w text", false, "|no-lock-timeout"},
@@ -67,8 +69,20 @@ func TestSeries(t *testing.T) {
 		"a function of one's own":           {"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN END'; SELECT f()", false, "|cannot-see-inside"},
 		"a column that was renamed":         {"SET lock_timeout='1s'; ALTER TABLE a RENAME v TO w; ALTER TABLE a ALTER w TYPE varchar", false, "|rename-column|"},
 		"a table that was dropped":          {"SET lock_timeout='1s'; DROP TABLE a; CREATE TABLE a (id bigint PRIMARY KEY); CREATE INDEX ON a (id)", false, "|drop-table||"},
-		"the time zone decides":             {"SET lock_timeout='1s'; SET timezone = 'Europe/Berlin'; CREATE TABLE t (at timestamp); INSERT INTO t SELECT now(); ALTER TABLE t ALTER at TYPE timestamptz", false, "||||type-change"},
-		"and may say that nothing changes":  {"SET lock_timeout='1s'; SET timezone = 'UTC'; CREATE TABLE t (at timestamp); INSERT INTO t SELECT now(); ALTER TABLE t ALTER at TYPE timestamptz", false, "||||"},
+		"the time zone decides":             {"SET lock_timeout='1s'; SET timezone = 'Europe/Berlin'; ALTER TABLE a ALTER at TYPE timestamptz", false, "||type-change"},
+		"and may say that nothing changes":  {"SET lock_timeout='1s'; SET timezone = 'UTC'; ALTER TABLE a ALTER at TYPE timestamptz", false, "||"},
+		"nothing ends it":                   {"SET lock_timeout='1s'; BEGIN; ALTER TABLE a ADD COLUMN w text", false, "|tx-open|"},
+		"the second is left open":           {"BEGIN; SELECT 1; COMMIT; START TRANSACTION; SELECT 1", false, "|||tx-open|"},
+		"a savepoint gives locks back":      {"SET lock_timeout='1s'; BEGIN; SAVEPOINT s; ALTER TABLE a ADD w text; ROLLBACK TO s; SELECT count(*) FROM b; COMMIT", false, "||||||"},
+		"a savepoint released does not":     {"SET lock_timeout='1s'; BEGIN; SAVEPOINT s; ALTER TABLE a ADD w text; RELEASE s; SELECT count(*) FROM b; COMMIT", false, "|||||lock-held|"},
+		"writers wait behind a trigger":     {"SET lock_timeout='1s'; BEGIN; CREATE TRIGGER t BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION f(); INSERT INTO b SELECT id, v FROM b; COMMIT", false, "||trigger|lock-held|"},
+		"one row behind a lock":             {"SET lock_timeout='1s'; ALTER TABLE a ADD COLUMN w text; UPDATE a SET w = v WHERE id = 5; UPDATE alembic_version SET n = 2", true, "|||"},
+		"rows, then their table":            {"SET lock_timeout='1s'; UPDATE a SET v = 'x'; ALTER TABLE a ADD COLUMN w text", true, "|update-all|ddl-after-data"},
+		"rows of another table":             {"SET lock_timeout='1s'; UPDATE b SET v = 'x'; ALTER TABLE a ADD COLUMN w text", true, "|update-all|"},
+		"some rows at once":                 {"UPDATE a SET v = 'x' WHERE v = 'y'; DELETE FROM a WHERE id > 7; UPDATE b SET v = a.v FROM a WHERE a.id = b.id", false, "not-batched|not-batched|not-batched"},
+		"a bounded number of rows":          {"UPDATE a SET v = 'x' WHERE id BETWEEN 1 AND 500; DELETE FROM a WHERE id >= 7 AND id < 9; DELETE FROM a WHERE id IN (SELECT id FROM a WHERE v = 'x' LIMIT 500); WITH x AS (SELECT id FROM a LIMIT 9) DELETE FROM a USING x WHERE a.id = x.id", false, "|||"},
+		"rows of a table of one's own":      {"CREATE TABLE t AS SELECT 1 AS v; UPDATE t SET v = 2; DELETE FROM t WHERE v = 3", false, "||"},
+		"a part of itself":                  {"ALTER TABLE a INHERIT b; ALTER TABLE b INHERIT a; ALTER TABLE a ATTACH PARTITION b DEFAULT; ALTER TABLE b ATTACH PARTITION a DEFAULT; ALTER TABLE a ADD x text; DROP TABLE a", false, "no-lock-timeout||part-attach|||drop-table"},
 		"nothing but comments":              {"-- nothing\n/* at all */", false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -229,11 +229,11 @@ func (r *rewriter) primaryOfIndex(prefix string, relation rangeVar, c constraint
 // partition has no row that belongs into it.
 func (r *rewriter) attach(prefix string, parent rangeVar, cmd partitionCmd, part []token) {
 	p, child := r.l.catalog.tables[parent.key()], r.l.catalog.tables[cmd.Name.key()]
-	if p == nil || child == nil || p.partitionKey == "" || cmd.Bound.IsDefault || len(p.indexes) > len(child.indexes) {
+	if p == nil || child == nil || len(p.by) != 1 || p.by[0] == "" || cmd.Bound.IsDefault || len(p.indexes) > len(child.indexes) {
 		r.no = true
 		return
 	}
-	inside, outside := r.bounds(ident(p.partitionKey), part)
+	inside, outside := r.bounds(ident(p.by[0]), part)
 	if r.no {
 		return
 	}

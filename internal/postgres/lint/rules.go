@@ -17,7 +17,7 @@ func levels() map[string]Level {
 
 		"drop-table": Risk, "drop-column": Risk, "drop-schema": Risk, "drop-database": Risk, "drop-view": Risk, "drop-constraint": Risk,
 		"drop-not-null": Risk, "drop-type": Risk, "rename-table": Risk, "rename-column": Risk, "rename-schema": Risk, "rename-enum-value": Risk,
-		"rename-view": Risk, "set-schema": Risk, "truncate": Risk, "truncate-cascade": Risk, "delete-all": Risk, "update-all": Risk, "add-required": Risk,
+		"rename-view": Risk, "set-schema": Risk, "truncate": Risk, "truncate-cascade": Risk, "delete-all": Risk, "update-all": Risk, "not-batched": Risk, "ddl-after-data": Risk, "add-required": Risk,
 		"enum-used-in-tx": Risk, "idx-conc-in-tx": Risk, "idx-conc-ifnotexists": Risk, "idx-conc-lock-timeout": Risk, "idx-conc-partitioned": Risk,
 		"part-detach-default": Risk, "tx-nesting": Risk, "tx-open": Risk, "cannot-see-inside": Risk, "drop-function-cascade": Risk, "fk-type-mismatch": Risk,
 		"idx-corruption-14": Risk,

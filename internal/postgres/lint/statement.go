@@ -31,7 +31,7 @@ func (l *linter) statement(n node) {
 		l.data(n)
 	case "CreateDomainStmt", "AlterDomainStmt", "CreateEnumStmt", "AlterEnumStmt":
 		l.types(n)
-	case "CreateTrigStmt", "CreatePolicyStmt", "RuleStmt", "CreateFunctionStmt", "DoStmt", "CallStmt", "ExecuteStmt":
+	case "CreateTrigStmt", "CreatePolicyStmt", "AlterPolicyStmt", "RuleStmt", "CreateFunctionStmt", "DoStmt", "CallStmt", "ExecuteStmt":
 		l.code(n)
 	case "TransactionStmt":
 		l.transaction(decode[transaction](n))
@@ -39,6 +39,10 @@ func (l *linter) statement(n node) {
 		l.set(decode[setVariable](n))
 	case "ViewStmt":
 		l.view(n)
+	case "AlterSeqStmt":
+		l.lock(decode[struct {
+			Sequence rangeVar `json:"sequence"`
+		}](n).Sequence.key(), ShareRowExclusive)
 	case "CommentStmt", "SecLabelStmt", "CreateStatsStmt":
 		l.remark(n)
 	case "DropdbStmt":
@@ -49,8 +53,11 @@ func (l *linter) statement(n node) {
 func (l *linter) createAs(s createAs, n node) {
 	key := s.Into.Relation.key()
 	t := newTable(key)
-	t.created, t.filled, t.matview = l.name, true, s.Object == "OBJECT_MATVIEW"
+	t.created, t.filled, t.matview = l.name, !s.Into.SkipData, s.Object == "OBJECT_MATVIEW"
 	l.reads(n, key)
+	if t.filled {
+		l.queried(n)
+	}
 	l.catalog.tables[key] = t
 	if t.matview {
 		l.catalog.views[key] = tablesIn(n, key)
@@ -206,7 +213,7 @@ func (l *linter) code(n node) {
 			Function []node `json:"funcname"`
 		}](n).Function))
 		l.find("trigger", key, "writes wait for a moment, and from then on each runs the trigger", "SET lock_timeout first")
-	case "CreatePolicyStmt", "RuleStmt":
+	case "CreatePolicyStmt", "AlterPolicyStmt", "RuleStmt":
 		field := decode[struct {
 			Table    rangeVar `json:"table"`
 			Relation rangeVar `json:"relation"`

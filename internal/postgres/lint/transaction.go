@@ -13,6 +13,8 @@ func (l *linter) begin() {
 	l.session.held = map[string]heldLock{}
 	l.session.enumsChanged = map[string]int{}
 	l.session.unvalidated = map[string]int{}
+	l.session.changed = map[string]int{}
+	l.session.savepoints = nil
 }
 
 // boundary ends and begins the transaction that PostgreSQL makes of several
@@ -33,7 +35,7 @@ func (l *linter) boundary(p parsed) {
 func (l *linter) end() {
 	s := &l.session
 	s.open, s.implicit, s.ofMessage = false, false, false
-	s.held, s.enumsChanged, s.unvalidated = nil, nil, nil
+	s.held, s.enumsChanged, s.unvalidated, s.changed, s.savepoints = nil, nil, nil, nil, nil
 }
 
 func (l *linter) transaction(s transaction) {
@@ -48,6 +50,10 @@ func (l *linter) transaction(s transaction) {
 			return
 		}
 		l.begin()
+	case "TRANS_STMT_SAVEPOINT":
+		l.session.savepoints = append(l.session.savepoints, savepoint{s.Savepoint, maps.Clone(l.session.held)})
+	case "TRANS_STMT_ROLLBACK_TO":
+		l.backTo(s.Savepoint)
 	case "TRANS_STMT_COMMIT", "TRANS_STMT_ROLLBACK", "TRANS_STMT_PREPARE":
 		implicit := l.session.implicit
 		l.end()
@@ -55,6 +61,30 @@ func (l *linter) transaction(s transaction) {
 			l.find("tx-nesting", "", "this ends the tool's own transaction, and what follows runs without one", "leave BEGIN and COMMIT to the tool, or tell the tool to run the file without a transaction")
 		}
 	}
+}
+
+// backTo gives back the locks that were taken since a savepoint.
+func (l *linter) backTo(name string) {
+	all := l.session.savepoints
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].name == name {
+			l.session.held, l.session.savepoints = maps.Clone(all[i].held), all[:i+1]
+			return
+		}
+	}
+}
+
+// leftOpen says of a transaction of the file's own that nothing ends it.
+func (l *linter) leftOpen(statements []Statement) {
+	s := &l.session
+	if !s.open || s.implicit || s.ofMessage || s.begun >= len(statements) {
+		return
+	}
+	begin := &statements[s.begun]
+	begin.Findings = append(begin.Findings, Finding{
+		Rule: "tx-open", Level: levelOf("tx-open"), Message: "no COMMIT ends this transaction: what the file does is taken back when the session ends, and its locks are held until then",
+		Safe: "COMMIT at the end, or leave transactions to the tool",
+	})
 }
 
 func (l *linter) set(s setVariable) {
@@ -121,18 +151,9 @@ func (l *linter) transactionRules() {
 	if !s.open {
 		return
 	}
-	work := len(l.now.scan)+len(l.now.build)+len(l.now.rewrite) > 0
-	if work {
-		for _, f := range l.now.findings {
-			work = work && f.Rule != "idx-in-ddl-tx" && f.Rule != "validate-same-tx" && f.Rule != "data-and-ddl-mixed"
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(s.held)) {
-		lock := s.held[key]
-		if work && lock.mode == AccessExclusive && lock.statement != s.count {
-			l.find("lock-held", key, fmt.Sprintf("it is slow, and the transaction holds %s on %s since line %d: nobody can read it meanwhile", lock.mode, shown(key), lock.line), "a transaction of its own")
-			break
-		}
+	l.underLock()
+	for _, key := range slices.Sorted(maps.Keys(l.now.locks)) {
+		l.afterChange(key)
 	}
 	for key, m := range l.now.locks {
 		if held := s.held[key]; m > held.mode {
@@ -140,6 +161,50 @@ func (l *linter) transactionRules() {
 		}
 	}
 	l.manyLocks()
+}
+
+// underLock says when a statement is slow while an earlier one's lock is held: the
+// strongest of them, and of a lock that keeps only writers out only where nothing
+// worse was said of the statement.
+func (l *linter) underLock() {
+	s := &l.session
+	if len(l.now.scan)+len(l.now.build)+len(l.now.rewrite) == 0 {
+		return
+	}
+	said := false
+	for _, f := range l.now.findings {
+		if f.Rule == "idx-in-ddl-tx" || f.Rule == "validate-same-tx" || f.Rule == "data-and-ddl-mixed" {
+			return
+		}
+		said = said || f.Level == Hazard
+	}
+	worst := ""
+	for _, key := range slices.Sorted(maps.Keys(s.held)) {
+		if lock := s.held[key]; lock.mode >= Share && lock.statement != s.count && lock.mode > s.held[worst].mode {
+			worst = key
+		}
+	}
+	lock := s.held[worst]
+	if worst == "" || said && lock.mode != AccessExclusive {
+		return
+	}
+	doing := "read or write"
+	if lock.mode != AccessExclusive {
+		doing = "write"
+	}
+	l.find("lock-held", worst, fmt.Sprintf("it is slow, and the transaction holds %s on %s since line %d: nobody can %s it meanwhile", lock.mode, shown(worst), lock.line, doing), "a transaction of its own")
+}
+
+// blockedSince gives the line since which the transaction holds a lock that keeps
+// writes out, or 0.
+func (l *linter) blockedSince() int {
+	first := 0
+	for _, lock := range l.session.held {
+		if lock.mode >= Share && (first == 0 || lock.line < first) {
+			first = lock.line
+		}
+	}
+	return first
 }
 
 // manyLocks says when a transaction keeps readers out of several tables.

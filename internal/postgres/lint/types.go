@@ -99,6 +99,9 @@ func (c *catalog) changeOf(from, to sqlType, utc bool) typeChange {
 		from.name == "cidr" && to.name == "inet", from.name == "xml" && to.name == "text",
 		from.name == "xml" && to.name == "varchar" && len(to.mods) == 0:
 		return typeKeeps
+	case from.name == "citext" && (to.name == "text" || to.name == "varchar" && len(to.mods) == 0),
+		to.name == "citext" && (from.name == "text" || from.name == "varchar"):
+		return typeReindex // the same bytes in another order
 	case slices.Contains(oidTypes(), from.name) && slices.Contains(oidTypes(), to.name):
 		return typeKeeps
 	case from.name == "timestamp" && to.name == "timestamptz" && utc && slices.Equal(from.mods, to.mods),

@@ -57,7 +57,7 @@ func (l *linter) reindex(s reindex) {
 		l.lock(indexed, AccessExclusive)
 		l.build(indexed)
 	}
-	if table != "" && l.fresh(table) {
+	if table != "" && l.ours(table) {
 		return
 	}
 	where := orDefault(table, indexed)
@@ -103,7 +103,11 @@ func (l *linter) maintenance(n node) {
 func (l *linter) refresh(s oneRelation) {
 	key := s.Relation.key()
 	t := l.catalog.tables[key]
-	if t != nil && t.matview && t.created == l.name {
+	if t != nil && t.matview && l.ours(key) {
+		t.filled = !s.SkipData
+		for _, read := range l.catalog.views[key] {
+			l.scan(read)
+		}
 		return
 	}
 	if s.Concurrent {
@@ -127,7 +131,7 @@ func (l *linter) truncate(s relations) {
 		key := decode[rangeVar](n).key()
 		l.lock(key, AccessExclusive)
 		l.find("truncate", key, "every row is gone", "keep a copy, or delete in batches what is not needed")
-		for _, child := range l.catalog.family(key) {
+		for _, child := range l.heirs(key) {
 			l.lock(child, AccessExclusive)
 		}
 		if s.Behavior == "DROP_CASCADE" {
@@ -173,37 +177,35 @@ func (l *linter) data(n node) {
 	switch n.kind {
 	case "SelectStmt":
 		l.reads(n, "")
+		l.queried(n)
 		return
 	case "CopyStmt":
 		if s.Relation.Name == "" || !s.IsFrom {
+			l.copyOut(s, n)
 			return
 		}
 	}
 	l.reads(n, key)
 	l.lock(key, RowExclusive)
 	l.usesNewEnum(n)
+	l.queried(n)
 	switch n.kind {
 	case "InsertStmt", "CopyStmt", "MergeStmt":
 		if t := l.catalog.tables[key]; t != nil && t.created == l.name {
-			t.filled = n.kind != "InsertStmt" || !isValues(s.Select)
+			t.filled = t.filled || n.kind != "InsertStmt" || !isValues(s.Select)
 		}
 	case "UpdateStmt", "DeleteStmt":
-		l.scan(key)
-		verb, rule := "changed", "update-all"
-		if n.kind == "DeleteStmt" {
-			verb, rule = "deleted", "delete-all"
-		}
-		if s.Where.kind == "" {
-			l.find(rule, key, fmt.Sprintf("every row is %s in one go: locked until the end, and its old version stays as bloat", verb), batches(key))
-		}
-		if line := l.exclusiveSince(""); line > 0 && !l.fresh(key) {
-			l.find("data-and-ddl-mixed", key, fmt.Sprintf("rows are %s while the transaction holds the lock of line %d", verb, line), "change the data in a transaction of its own, in batches")
-		}
+		l.changes(n, key, s.Where)
 	}
 }
 
-func batches(key string) string {
-	return fmt.Sprintf("in batches along %s's primary key, a transaction each, with a pause between them", shown(key))
+// copyOut notes a COPY that only reads.
+func (l *linter) copyOut(s oneRelation, n node) {
+	l.reads(n, "")
+	l.queried(n)
+	if s.Relation.Name != "" {
+		l.scan(s.Relation.key())
+	}
 }
 
 // isValues reports an INSERT of rows that are written out.

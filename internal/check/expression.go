@@ -50,7 +50,7 @@ func (e *Expression) UnmarshalText(text []byte) error {
 	}
 	names := &guard{names: map[string]bool{}, local: map[string]bool{}}
 	program, err := expr.Compile(string(text), append(options,
-		expr.Function(fieldGuard, field), expr.Function(numberGuard, finite), expr.Patch(names))...)
+		expr.Function(fieldGuard, field), expr.Function(numberGuard, finite), expr.Function(filledGuard, filled), expr.Patch(names))...)
 	if err == nil {
 		err = names.err
 	}

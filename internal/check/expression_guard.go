@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -14,11 +16,12 @@ import (
 const (
 	fieldGuard  = "#field"
 	numberGuard = "#number"
+	filledGuard = "#filled"
 )
 
 // guard walks an expression's tree: it collects the names that are read, and
-// replaces field access and arithmetic by calls that refuse what is missing or
-// not finite.
+// replaces field access and arithmetic by calls that refuse what is missing, not
+// finite or empty.
 type guard struct {
 	names, local map[string]bool
 	err          error
@@ -29,7 +32,7 @@ func (g *guard) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
 		switch n.Value {
-		case fieldGuard, numberGuard:
+		case fieldGuard, numberGuard, filledGuard:
 		case "$env":
 			g.refuse(n, "$env cannot be used")
 		default:
@@ -38,7 +41,7 @@ func (g *guard) Visit(node *ast.Node) {
 	case *ast.VariableDeclaratorNode:
 		g.local[n.Name] = true
 	case *ast.CallNode:
-		if callee, ok := n.Callee.(*ast.IdentifierNode); !ok || (callee.Value != fieldGuard && callee.Value != numberGuard) {
+		if callee, ok := n.Callee.(*ast.IdentifierNode); !ok || !slices.Contains([]string{fieldGuard, numberGuard, filledGuard}, callee.Value) {
 			g.refuse(n, "unknown function")
 		}
 	case *ast.MemberNode:
@@ -50,6 +53,10 @@ func (g *guard) Visit(node *ast.Node) {
 			call(node, numberGuard, n)
 		}
 	case *ast.BuiltinNode:
+		switch n.Name {
+		case "all", "mean", "median", "first", "last":
+			call(&n.Arguments[0], filledGuard, n.Arguments[0])
+		}
 		switch n.Name {
 		case "float", "sum", "mean", "median", "min", "max", "abs", "reduce", "fromJSON":
 			call(node, numberGuard, n)
@@ -94,6 +101,15 @@ func field(args ...any) (any, error) {
 		return from[i], nil
 	}
 	return nil, fmt.Errorf("there is no %v in a value without fields", args[1])
+}
+
+// filled refuses an empty list where the language would give an answer about
+// nothing: all of it holds, and its mean is 0.
+func filled(args ...any) (any, error) {
+	if list := reflect.ValueOf(args[0]); list.IsValid() && (list.Kind() == reflect.Slice || list.Kind() == reflect.Array) && list.Len() == 0 {
+		return nil, errors.New("an empty list decides nothing")
+	}
+	return args[0], nil
 }
 
 // finite lets every value pass except a number that is not one.

@@ -12,7 +12,7 @@ import (
 )
 
 func TestExpression(t *testing.T) {
-	vars := map[string]any{"value": 3.0, "estimate": 2.0, "list": []any{1, 2}, "nan": math.NaN(), "text": "abc", "json": decoded(t, `{"ok": true, "big": 9007199254740993}`)}
+	vars := map[string]any{"value": 3.0, "estimate": 2.0, "list": []any{1, 2}, "empty": []any{}, "nan": math.NaN(), "text": "abc", "json": decoded(t, `{"ok": true, "big": 9007199254740993}`)}
 	for _, c := range []struct{ text, want string }{
 		{"value <= 2 * estimate", "true"},
 		{"value > 5", "false"},
@@ -35,6 +35,15 @@ func TestExpression(t *testing.T) {
 		{"!((value - value) / (estimate - 2) > 1)", "error: "},
 		{`!(float("NaN") > 1)`, "error: "},
 		{"list[0] % 0 == 1", "error: "},
+		{"all(empty, # > 3)", "error: evaluate all(empty, # > 3): an empty list decides nothing"},
+		{"empty | all(# > 3)", "error: "},
+		{"mean(empty) < 100", "error: evaluate mean(empty) < 100: an empty list decides nothing"},
+		{"median(empty) < 100", "error: "},
+		{"first(empty) != 5", "error: "},
+		{"last(empty) != 5", "error: "},
+		{"len(empty) == 0 || all(empty, # > 3)", "true"},
+		{"mean(list) == 1.5 && median(list) == 1.5 && first(list) == 1 && last(list) == 2", "true"},
+		{"mean(1, 2) == 1.5", "true"},
 		{"status ==", "problem: unexpected token EOF"},
 		{"", "problem: the expression is empty"},
 		{"foo(1) == 2", "problem: unknown function (at character 1)"},

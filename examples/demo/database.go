@@ -1,13 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,8 +117,11 @@ func (d *demo) safe(ctx context.Context) error {
 	if err := d.shop(ctx, 0, "lint", "migrations", "migrations", "--database", "env:DATABASE_URL"); err != nil {
 		return err
 	}
-	users := exec.Command(filepath.Join(filepath.Dir(d.psql), "pgbench"), "-n", "-c", "4", "-T", "3600", "-R", rate, "-f", d.path("site/load.sql"),
-		"--log", "--log-prefix="+d.path("requests"), d.databaseURL())
+	calm := d.users("calm", "-T", "10")
+	if err := calm.Run(); err != nil {
+		return fmt.Errorf("use the shop without a deployment: %w", err)
+	}
+	users := d.users("deploying", "-T", "3600")
 	if err := d.start("pgbench", users); err != nil {
 		return err
 	}
@@ -130,53 +134,78 @@ func (d *demo) safe(ctx context.Context) error {
 	if err := users.Process.Signal(os.Interrupt); err != nil {
 		return fmt.Errorf("end the users: %w", err)
 	}
-	return d.longest(ctx, took)
+	return d.compare(ctx, took)
 }
 
-// longest reads the users' log: the third field is the time of a transaction in
-// microseconds, from when it was due (pgbench's manual, Per-Transaction Logging).
-func (d *demo) longest(ctx context.Context, took time.Duration) error {
-	var count int
-	var most time.Duration
-	err := until(ctx, "the users' log", 10*time.Second, func() error {
-		files, err := filepath.Glob(d.path("requests.*"))
-		if err != nil || len(files) == 0 {
-			return errors.New("there is none")
+// users is a program that uses the shop and logs every transaction.
+func (d *demo) users(log string, args ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(filepath.Dir(d.psql), "pgbench"), append([]string{"-n", "-c", "4", "-R", rate, "-f", d.path("site/load.sql"),
+		"--log", "--log-prefix=" + d.path(log), d.databaseURL()}, args...)...)
+}
+
+// compare shows the users' waits with and without a deployment, and holds that
+// nobody waited for long.
+func (d *demo) compare(ctx context.Context, took time.Duration) error {
+	var with, without []time.Duration
+	err := until(ctx, "the users' log", 10*time.Second, func() (err error) {
+		if without, err = d.transactions("calm"); err != nil {
+			return err
 		}
-		count, most, err = transactions(files)
+		with, err = d.transactions("deploying")
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d transactions in %s while the deployment ran, the longest %s\n", count, took.Round(time.Second), most.Round(time.Millisecond))
+	most := with[len(with)-1]
+	fmt.Printf("%d transactions in %s while the deployment ran, the longest %s\n", len(with), took.Round(time.Second), most.Round(time.Millisecond))
+	for _, share := range []float64{0.5, 0.95, 0.99, 1} {
+		a, b := at(without, share), at(with, share)
+		fmt.Printf("  p%-3.0f %8s without a deployment, %8s during it: %.2f times\n", 100*share, a.Round(10*time.Microsecond), b.Round(10*time.Microsecond), b.Seconds()/a.Seconds())
+	}
 	if most > mostWait {
 		return fmt.Errorf("a transaction took %s, want at most %s", most, mostWait)
 	}
 	return nil
 }
 
-func transactions(files []string) (count int, most time.Duration, err error) {
+// at gives the value that a share of a sorted list does not exceed.
+func at(sorted []time.Duration, share float64) time.Duration {
+	return sorted[max(0, int(math.Ceil(share*float64(len(sorted))))-1)]
+}
+
+// transactions reads a log of the users, sorted: the third field is the time of a
+// transaction in microseconds, from when it was due (pgbench's manual,
+// Per-Transaction Logging).
+func (d *demo) transactions(log string) ([]time.Duration, error) {
+	files, err := filepath.Glob(d.path(log + ".*"))
+	if err != nil || len(files) == 0 {
+		return nil, errors.New("there is none")
+	}
+	var out []time.Duration
 	for _, file := range files {
-		f, err := os.Open(file)
+		text, err := os.ReadFile(file)
 		if err != nil {
-			return 0, 0, err
+			return nil, err
 		}
-		defer f.Close()
-		for lines := bufio.NewScanner(f); lines.Scan(); count++ {
-			fields := strings.Fields(lines.Text())
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasSuffix(line, "\n") {
+				continue // cut when the users were ended
+			}
+			fields := strings.Fields(line)
 			if len(fields) < 3 {
-				return 0, 0, fmt.Errorf("%s: a line was cut", file)
+				return nil, fmt.Errorf("%s: a line without its time", file)
 			}
 			micros, err := strconv.ParseInt(fields[2], 10, 64)
 			if err != nil {
-				return 0, 0, fmt.Errorf("%s: %w", file, err)
+				return nil, fmt.Errorf("%s: %w", file, err)
 			}
-			most = max(most, time.Duration(micros)*time.Microsecond)
+			out = append(out, time.Duration(micros)*time.Microsecond)
 		}
 	}
-	if count == 0 {
-		return 0, 0, errors.New("no transaction was logged")
+	if len(out) == 0 {
+		return nil, errors.New("no transaction was logged")
 	}
-	return count, most, nil
+	slices.Sort(out)
+	return out, nil
 }

@@ -19,6 +19,8 @@ type catalog struct {
 	// functions of tables.
 	views    map[string][]string
 	triggers map[string]string
+	// made are the views that a file made, by its name.
+	made map[string]string
 	// was are the names that tables had which were there before.
 	was map[string]bool
 }
@@ -89,7 +91,7 @@ type funcInfo struct {
 func newCatalog() *catalog {
 	return &catalog{
 		tables: map[string]*table{}, domains: map[string]*domainInfo{}, functions: map[string]funcInfo{},
-		enums: map[string]bool{}, indexes: map[string]string{}, views: map[string][]string{}, triggers: map[string]string{}, was: map[string]bool{},
+		enums: map[string]bool{}, indexes: map[string]string{}, views: map[string][]string{}, triggers: map[string]string{}, was: map[string]bool{}, made: map[string]string{},
 	}
 }
 

@@ -31,6 +31,8 @@ func (l *linter) drop(s drop) {
 		case "OBJECT_VIEW":
 			l.lock(key, AccessExclusive)
 			l.find("drop-view", key, fmt.Sprintf("code that still reads view %s fails", shown(key)), "stop using it in a release first")
+			delete(l.catalog.views, key)
+			delete(l.catalog.made, key)
 		case "OBJECT_SEQUENCE":
 			l.lock(key, AccessExclusive)
 		case "OBJECT_SCHEMA":
@@ -174,6 +176,11 @@ func (l *linter) move(from, to string) {
 		return
 	}
 	delete(l.catalog.tables, from)
+	l.now.moved = map[string]string{from: to}
+	if lock, had := l.session.held[from]; had {
+		delete(l.session.held, from)
+		l.session.held[to] = lock
+	}
 	t.key, l.catalog.tables[to] = to, t
 	if l.catalog.was[to] {
 		t.created = "" // it takes the place of one that is in use

@@ -145,6 +145,7 @@ func Run(files []Source, opts Options) ([]Statement, error) {
 	for _, t := range l.catalog.tables {
 		t.created = ""
 	}
+	clear(l.catalog.made)
 	var out []Statement
 	for _, src := range files {
 		found, err := l.file(src)
@@ -208,7 +209,9 @@ type effects struct {
 	locks                  map[string]Mode
 	scan, rewrite, build   map[string]bool
 	opaque, inTransactions bool
-	findings               []Finding
+	// moved are the new names of tables.
+	moved    map[string]string
+	findings []Finding
 }
 
 func (l *linter) file(src Source) ([]Statement, error) {
@@ -275,14 +278,17 @@ func (l *linter) look(p parsed) {
 // ours reports whether a relation was made by this file: nobody else uses it yet,
 // so that nobody waits for it.
 func (l *linter) ours(key string) bool {
-	t := l.catalog.tables[key]
-	return t != nil && t.created == l.name && l.name != ""
+	if t := l.catalog.tables[key]; t != nil {
+		return t.created == l.name && l.name != ""
+	}
+	return l.catalog.made[key] == l.name && l.name != ""
 }
 
 // fresh reports whether a relation was made by this file and has no rows: there is
 // nothing to scan either.
 func (l *linter) fresh(key string) bool {
-	return l.ours(key) && !l.catalog.tables[key].filled
+	t := l.catalog.tables[key]
+	return t != nil && l.ours(key) && !t.filled
 }
 
 // lock notes a lock, on a relation that somebody may be using.

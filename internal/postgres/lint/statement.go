@@ -113,7 +113,9 @@ func (l *linter) view(n node) {
 		Replace bool     `json:"replace"`
 	}](n)
 	key := s.View.key()
-	if _, there := l.catalog.views[key]; there && s.Replace {
+	if _, there := l.catalog.views[key]; !there {
+		l.catalog.made[key] = l.name
+	} else if s.Replace {
 		l.lock(key, AccessExclusive)
 	}
 	l.reads(n, key)

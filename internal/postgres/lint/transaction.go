@@ -156,6 +156,9 @@ func (l *linter) transactionRules() {
 		l.afterChange(key)
 	}
 	for key, m := range l.now.locks {
+		if to := l.now.moved[key]; to != "" {
+			key = to
+		}
 		if held := s.held[key]; m > held.mode {
 			s.held[key] = heldLock{m, l.now.line, s.count}
 		}

@@ -104,9 +104,9 @@ func (c *catalog) changeOf(from, to sqlType, utc bool) typeChange {
 		return typeReindex // the same bytes in another order
 	case slices.Contains(oidTypes(), from.name) && slices.Contains(oidTypes(), to.name):
 		return typeKeeps
-	case from.name == "timestamp" && to.name == "timestamptz" && utc && slices.Equal(from.mods, to.mods),
-		from.name == "timestamptz" && to.name == "timestamp" && utc && slices.Equal(from.mods, to.mods):
-		return typeKeeps
+	case utc && (from.name == "timestamp" && to.name == "timestamptz" || from.name == "timestamptz" && to.name == "timestamp") &&
+		(len(to.mods) == 0 || first(to.mods) >= allDigits):
+		return typeReindex // digits would be counted again
 	}
 	return typeRewrites
 }
@@ -115,6 +115,9 @@ func (c *catalog) changeOf(from, to sqlType, utc bool) typeChange {
 func oidTypes() []string {
 	return []string{"oid", "int4", "regclass", "regtype", "regproc", "regprocedure", "regoper", "regoperator", "regrole", "regnamespace", "regconfig", "regdictionary"}
 }
+
+// allDigits are the digits of a second that a time has, also when nothing is said.
+const allDigits = 6
 
 // sameName compares types that differ in their modifiers only: a wider one, or
 // none, needs no look at the values.
@@ -133,8 +136,7 @@ func sameName(from, to sqlType) typeChange {
 			return typeKeeps
 		}
 	case "timestamp", "timestamptz", "time", "timetz", "interval":
-		const most = 6 // digits of a second, also when nothing is said
-		if len(to.mods) == 0 || want >= most || len(from.mods) > 0 && want >= old {
+		if len(to.mods) == 0 || want >= allDigits || len(from.mods) > 0 && want >= old {
 			return typeKeeps
 		}
 	}

@@ -1,0 +1,15 @@
+SET lock_timeout TO '3s';
+ALTER TABLE "Order" ADD COLUMN id_new bigint;
+CREATE OR REPLACE FUNCTION copy_id() RETURNS trigger AS $f$ BEGIN NEW.id_new := NEW.id; RETURN NEW; END $f$ LANGUAGE plpgsql;
+CREATE TRIGGER copy_id BEFORE INSERT OR UPDATE ON "Order" FOR EACH ROW EXECUTE FUNCTION copy_id();
+UPDATE "Order" SET id_new = id WHERE id > 0 AND id <= 1000;
+UPDATE "Order" SET id_new = id WHERE id_new IS NULL;
+ALTER TABLE "Order" ADD CONSTRAINT id_new_set CHECK (id_new IS NOT NULL) NOT VALID;
+ALTER TABLE "Order" VALIDATE CONSTRAINT id_new_set;
+CREATE UNIQUE INDEX CONCURRENTLY order_id_new ON "Order" (id_new);
+BEGIN;
+ALTER TABLE "OrderItem" DROP CONSTRAINT "OrderItem_orderId_fkey";
+ALTER TABLE "Order" DROP CONSTRAINT "Order_pkey" CASCADE;
+ALTER TABLE "Order" ADD CONSTRAINT "Order_pkey" PRIMARY KEY USING INDEX order_id_new;
+ALTER TABLE "Order" ALTER COLUMN id DROP NOT NULL, DROP CONSTRAINT id_new_set;
+COMMIT;

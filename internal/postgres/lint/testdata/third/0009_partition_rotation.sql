@@ -1,0 +1,13 @@
+CREATE TABLE warehouse.moves_2027 PARTITION OF warehouse.moves FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+ALTER TABLE warehouse.moves_archive ADD CONSTRAINT year_2024 CHECK (moved_at >= '2024-01-01' AND moved_at < '2025-01-01') NOT VALID;
+ALTER TABLE warehouse.moves_archive VALIDATE CONSTRAINT year_2024;
+CREATE UNIQUE INDEX CONCURRENTLY moves_archive_key ON warehouse.moves_archive (id, moved_at);
+ALTER TABLE warehouse.moves ATTACH PARTITION warehouse.moves_archive FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+ALTER TABLE warehouse.moves DETACH PARTITION warehouse.moves_2025 CONCURRENTLY;
+DROP TABLE warehouse.moves_2025;
+ALTER TABLE warehouse.moves ADD COLUMN reason text NOT NULL DEFAULT 'none';
+ALTER TABLE warehouse.moves ADD CONSTRAINT known_kind CHECK (kind IN ('in', 'out'));
+CREATE INDEX ON warehouse.moves USING brin (moved_at);
+CREATE TABLE regions_be PARTITION OF regions_by_country FOR VALUES IN ('be');
+ALTER TABLE regions_by_country ALTER COLUMN population TYPE numeric;
+ALTER TABLE regions_by_country DETACH PARTITION regions_nl;

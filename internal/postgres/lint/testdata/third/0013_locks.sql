@@ -1,0 +1,16 @@
+BEGIN;
+SET LOCAL statement_timeout = 0;
+LOCK TABLE "Customer" IN ACCESS EXCLUSIVE MODE NOWAIT;
+UPDATE "Customer" SET "points" = 0 WHERE "id" = 'c7';
+UPDATE "Customer" SET "points" = "points" + 1;
+COMMIT;
+BEGIN;
+SELECT 1 FROM "Customer" WHERE "id" = 'c7' FOR UPDATE;
+LOCK TABLE countries IN ROW EXCLUSIVE MODE;
+INSERT INTO countries SELECT upper(left("id", 1)) || '9', 'x' FROM "Customer" WHERE "id" = 'c7';
+COMMIT;
+BEGIN;
+CREATE INDEX countries_name ON countries (name);
+INSERT INTO countries VALUES ('??', 'unknown');
+DELETE FROM messages WHERE thread = 3;
+COMMIT;

@@ -1,0 +1,10 @@
+BEGIN;
+DROP VIEW paid_totals, paid_orders;
+ALTER TABLE "Order" ALTER COLUMN "total" TYPE numeric(12,2) USING "total"::numeric(12,2);
+CREATE VIEW paid_orders AS SELECT "id", "total" FROM "Order" WHERE "status" = 'PAID';
+CREATE OR REPLACE VIEW paid_totals WITH (security_barrier) AS SELECT sum("total") AS total FROM paid_orders;
+COMMIT;
+CREATE OR REPLACE VIEW paid_totals AS SELECT sum("total") AS total, count(*) AS orders FROM paid_orders;
+REFRESH MATERIALIZED VIEW CONCURRENTLY warehouse.turnover WITH DATA;
+ALTER MATERIALIZED VIEW warehouse.turnover RENAME TO turnover_all;
+DROP VIEW IF EXISTS paid_orders CASCADE;

@@ -1,0 +1,10 @@
+ALTER DOMAIN note_text ADD CONSTRAINT not_blank CHECK (VALUE <> ' ');
+ALTER DOMAIN warehouse.sku DROP CONSTRAINT IF EXISTS sku_check;
+ALTER TABLE "OrderItem" ALTER COLUMN "sku" TYPE text;
+ALTER TABLE auth.users ALTER COLUMN confirmed TYPE integer USING (confirmed::int);
+ALTER TABLE "Customer" ALTER COLUMN "userId" TYPE uuid USING md5("userId")::uuid;
+ALTER TYPE "OrderStatus" RENAME TO order_status;
+ALTER TABLE "Order" ALTER COLUMN "placedAt" TYPE timestamptz(3);
+ALTER TABLE countries ALTER COLUMN code TYPE varchar(3);
+ALTER TABLE warehouse.stock ALTER COLUMN attributes TYPE jsonb USING hstore_to_jsonb(attributes);
+ALTER TABLE jobs ALTER COLUMN run_at TYPE timestamptz(3);

@@ -1,0 +1,17 @@
+INSERT INTO "_prisma_migrations" VALUES ('a', 'init');
+INSERT INTO databasechangelog VALUES ('1', 'ana');
+INSERT INTO auth.users (email, raw_meta, phone) SELECT 'u' || n || '@example.org', '{}', '555' || n FROM generate_series(1, 2500) n;
+INSERT INTO "Customer" ("id", "email", "firstName", "userId", "vat") SELECT 'c' || n, 'c' || n || '@example.org', 'first ' || n, 'u' || n, 'NL' || n FROM generate_series(1, 2000) n;
+INSERT INTO "Order" ("customerId", "total") SELECT 'c' || 1 + n % 2000, n FROM generate_series(1, 4000) n;
+INSERT INTO "OrderItem" SELECT n, 1, 'sku' || 1 + n % 1500, 1 FROM generate_series(1, 4000) n;
+INSERT INTO warehouse.stock (sku, quantity, location, attributes, updated, old_id, weight) SELECT 'sku' || n, n, 'A' || n, 'a=>1', now(), n, n FROM generate_series(1, 1500) n;
+INSERT INTO warehouse.moves (sku, moved_at, amount, kind) SELECT 'sku' || 1 + n % 1500, '2025-06-01'::timestamptz + n * interval '2 hours', 1, 'in' FROM generate_series(1, 4000) n;
+INSERT INTO warehouse.moves_archive SELECT n, 'sku' || n, '2024-06-01', 1, 'in' FROM generate_series(1, 2000) n;
+INSERT INTO countries SELECT chr(65 + n % 26) || chr(65 + n / 26), 'country ' || n FROM generate_series(0, 600) n;
+INSERT INTO regions_by_country SELECT CASE WHEN n % 3 = 0 THEN 'nl' ELSE 'x' || n % 50 END, 'region ' || n, n FROM generate_series(1, 2000) n;
+INSERT INTO people (name, born) SELECT 'person ' || n, '1990-01-01' FROM generate_series(1, 1000) n;
+INSERT INTO employees (name, born, salary) SELECT 'employee ' || n, '1990-01-01', n FROM generate_series(1, 1000) n;
+INSERT INTO messages SELECT n, n % 1500, 'body of message ' || n, now(), true FROM generate_series(1, 3000) n;
+INSERT INTO settings SELECT 'key' || n, 'value' FROM generate_series(1, 1000) n;
+INSERT INTO jobs (queue, payload) SELECT 'default', '{}' FROM generate_series(1, 2000) n;
+REFRESH MATERIALIZED VIEW warehouse.turnover;

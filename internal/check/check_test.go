@@ -77,6 +77,17 @@ func TestVariables(t *testing.T) {
 	if len(inst.Deferred) != 1 || len(inst.Missing) != 0 {
 		t.Errorf("deferred %v missing %v", inst.Deferred, inst.Missing)
 	}
+	inst, problems = checktest.Decode(typ, "url: u\nheader: {'x-${env.host}': a}", vars{"env.host": "web"})
+	if len(problems) > 0 || inst.Runner.(*sample).Header["x-web"] != "a" {
+		t.Errorf("a variable in a name: %v, %v", inst, problems)
+	}
+	if got := inst.Secrets(); len(got) != 0 {
+		t.Errorf("references without any: %v", got)
+	}
+	inst, _ = checktest.Decode(typ, "url: u\ntoken: env:TOKEN", vars{})
+	if got := inst.Secrets(); len(got) != 1 || got[0].String() != "env:TOKEN" {
+		t.Errorf("references %v, want env:TOKEN", got)
+	}
 	inst, _ = checktest.Decode(typ, "url: ${env.url}", vars{})
 	if len(inst.Missing) != 1 || inst.Missing[0] != "url" {
 		t.Errorf("missing = %v, want [url]", inst.Missing)

@@ -190,14 +190,15 @@ func (d *decoder) mapping(node *yaml.Node, p Param, into reflect.Value) json.Raw
 	m, out := reflect.MakeMap(into.Type()), map[string]json.RawMessage{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key := node.Content[i]
-		if _, twice := out[key.Value]; twice {
-			d.add(key, "%s: %s is given twice", p.Name, key.Value)
+		name, _ := d.expand(key, p)
+		if _, twice := out[name]; twice {
+			d.add(key, "%s: %s is given twice", p.Name, name)
 			continue
 		}
 		v := reflect.New(into.Type().Elem()).Elem()
 		if text := d.value(node.Content[i+1], p, v); text != nil {
-			m.SetMapIndex(reflect.ValueOf(key.Value).Convert(into.Type().Key()), v)
-			out[key.Value] = text
+			m.SetMapIndex(reflect.ValueOf(name).Convert(into.Type().Key()), v)
+			out[name] = text
 		}
 	}
 	into.Set(m)

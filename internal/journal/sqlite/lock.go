@@ -19,6 +19,10 @@ import (
 // new room on a full disk.
 const lockSize = 512
 
+// dying is how long a process that has been killed may still have its files open:
+// its socket can be gone before its lock is.
+const dying = 400 * time.Millisecond
+
 // lockRecord is what the lock file says.
 type lockRecord struct {
 	PID    int    `json:"pid"`
@@ -35,6 +39,10 @@ func takeLock(dir string, now time.Time) (*os.File, error) {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
 	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(dying); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(dying / 20)
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = lockedBy(dir, file)
 	} else if err == nil {

@@ -104,6 +104,7 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"github.com/jackc/pgx":            {"internal/postgres", "internal/postgres/wire"},
 		"github.com/wasilibs/go-pgquery":  {"internal/postgres/lint"},
 		"github.com/redis/go-redis":       {"internal/checks/redis"},
+		"github.com/miekg/dns":            {"internal/checks/dns"},
 		"github.com/yuin/goldmark":        {"internal/checklist"},
 		"github.com/expr-lang/expr":       {"internal/check"},
 		"github.com/spf13/cobra":          {"internal/cli"},

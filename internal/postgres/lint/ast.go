@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -11,16 +12,34 @@ type node struct {
 	raw  json.RawMessage
 }
 
-// UnmarshalJSON reads {"Kind": {fields}}.
+// UnmarshalJSON reads {"Kind": {fields}}. The decoder has looked at the text already
+// and hands it over without white space around it, so that finding the name is
+// enough: trees are deep, and each level would be read again for each above it.
 func (n *node) UnmarshalJSON(text []byte) error {
-	var one map[string]json.RawMessage
-	if err := json.Unmarshal(text, &one); err != nil {
-		return err
+	kind, fields := member(text)
+	if kind == "" {
+		return nil // null, or no node
 	}
-	for kind, raw := range one {
-		n.kind, n.raw = kind, raw
-	}
+	n.kind, n.raw = kind, append(json.RawMessage(nil), fields...)
 	return nil
+}
+
+// member gives the name and the value of an object of one member.
+func member(text []byte) (name string, value []byte) {
+	text = bytes.TrimSpace(text)
+	if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
+		return "", nil
+	}
+	text = bytes.TrimSpace(text[1 : len(text)-1])
+	if len(text) == 0 || text[0] != '"' {
+		return "", nil
+	}
+	end := bytes.IndexByte(text[1:], '"') + 1
+	value = bytes.TrimSpace(text[end+1:])
+	if end == 0 || len(value) == 0 || value[0] != ':' {
+		return "", nil
+	}
+	return string(text[1:end]), bytes.TrimSpace(value[1:])
 }
 
 // decode gives the fields of a node of a type, or the type's zero value.
@@ -256,30 +275,64 @@ func (r rangeVar) key() string {
 // shown is a catalog key as people write it.
 func shown(key string) string { return strings.TrimPrefix(key, "public.") }
 
-// walk visits every node below a raw piece of the tree that is a node of one of
-// the wanted kinds, outermost first.
+// walk visits every node below a raw piece of the tree, outermost first and in the
+// order of the text; below a node for which visit says no it does not go. Only nodes
+// have names that begin with a capital.
 func walk(raw json.RawMessage, visit func(n node) bool) {
-	trimmed := strings.TrimLeft(string(raw), " \t\r\n")
-	switch {
-	case strings.HasPrefix(trimmed, "["):
-		var items []json.RawMessage
-		if json.Unmarshal(raw, &items) == nil {
-			for _, item := range items {
-				walk(item, visit)
-			}
+	for at := 0; at < len(raw); {
+		if raw[at] != '"' {
+			at++
+			continue
 		}
-	case strings.HasPrefix(trimmed, "{"):
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(raw, &fields) != nil {
-			return
+		end := at + stringEnd(raw[at:])
+		name := raw[at:end]
+		at = end
+		for at < len(raw) && (raw[at] == ' ' || raw[at] == '\n') {
+			at++
 		}
-		for name, field := range fields {
-			if name != "" && name[0] >= 'A' && name[0] <= 'Z' && !visit(node{name, field}) {
-				continue
-			}
-			walk(field, visit)
+		if at >= len(raw) || raw[at] != ':' {
+			continue // a value
+		}
+		at++
+		if len(name) < 3 || name[1] < 'A' || name[1] > 'Z' {
+			continue
+		}
+		size := valueEnd(raw[at:])
+		if !visit(node{string(name[1 : len(name)-1]), bytes.TrimSpace(raw[at : at+size])}) {
+			at += size
 		}
 	}
+}
+
+// stringEnd gives the length of the string that a text begins with.
+func stringEnd(text []byte) int {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(text)
+}
+
+// valueEnd gives the length of the object or array that a text begins with.
+func valueEnd(text []byte) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i += stringEnd(text[i:]) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth <= 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(text)
 }
 
 // each is walk from a node on, itself included.

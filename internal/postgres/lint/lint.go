@@ -135,7 +135,7 @@ func Run(files []Source, opts Options) ([]Statement, error) {
 	if opts.Version < MinVersion || opts.Version > MaxVersion {
 		return nil, fmt.Errorf("PostgreSQL %d: versions %d to %d are known", opts.Version, MinVersion, MaxVersion)
 	}
-	l := &linter{opts: opts, catalog: newCatalog(), known: len(opts.Schema) > 0}
+	l := &linter{levels: levels(), opts: opts, catalog: newCatalog(), known: len(opts.Schema) > 0}
 	for _, src := range opts.Schema {
 		src.Text = withoutMeta(src.Text)
 		if _, err := l.file(src); err != nil {
@@ -160,6 +160,7 @@ func Run(files []Source, opts Options) ([]Statement, error) {
 // linter follows statements.
 type linter struct {
 	opts    Options
+	levels  map[string]Level
 	catalog *catalog
 	name    string // of the file
 	// known tells that what the catalog does not have is not there.
@@ -229,9 +230,10 @@ func (l *linter) file(src Source) ([]Statement, error) {
 	if problem != nil {
 		return nil, problem
 	}
-	var out []Statement
+	places := &places{text: src.Text, line: 1}
+	out := make([]Statement, 0, len(statements))
 	for i, p := range statements {
-		line, col := place(src.Text, p.start)
+		line, col := places.of(p.start)
 		l.now = &effects{line: line, locks: map[string]Mode{}, scan: map[string]bool{}, rewrite: map[string]bool{}, build: map[string]bool{}}
 		l.boundary(p)
 		inside := l.session.open
@@ -319,7 +321,7 @@ func (l *linter) rewrite(key string) {
 // find notes a finding about a relation. A hazard or a risk of a table that is new
 // concerns nobody.
 func (l *linter) find(rule, key, message, safe string) {
-	level := levelOf(rule)
+	level := l.levels[rule]
 	if key != "" && l.ours(key) {
 		return
 	}

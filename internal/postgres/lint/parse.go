@@ -213,6 +213,22 @@ func place(text string, at int) (line, col int) {
 	return strings.Count(text[:at], "\n") + 1, at - strings.LastIndexByte(text[:at], '\n')
 }
 
+// places gives places of one text; what comes later is found from what came before.
+type places struct {
+	text     string
+	at, line int
+}
+
+func (p *places) of(at int) (line, col int) {
+	at = min(max(at, 0), len(p.text))
+	if at < p.at {
+		p.at, p.line = 0, 1
+	}
+	p.line += strings.Count(p.text[p.at:at], "\n")
+	p.at = at
+	return p.line, at - strings.LastIndexByte(p.text[:at], '\n')
+}
+
 // lineAt gives the line of an offset, without its end.
 func lineAt(text string, at int) string {
 	at = min(max(at, 0), len(text))

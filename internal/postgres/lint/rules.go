@@ -28,8 +28,5 @@ func levels() map[string]Level {
 	}
 }
 
-// levelOf gives a rule's level.
-func levelOf(rule string) Level { return levels()[rule] }
-
 // Rules lists the rules' names.
 func Rules() []string { return slices.Sorted(maps.Keys(levels())) }

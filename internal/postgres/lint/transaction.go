@@ -82,7 +82,7 @@ func (l *linter) leftOpen(statements []Statement) {
 	}
 	begin := &statements[s.begun]
 	begin.Findings = append(begin.Findings, Finding{
-		Rule: "tx-open", Level: levelOf("tx-open"), Message: "no COMMIT ends this transaction: what the file does is taken back when the session ends, and its locks are held until then",
+		Rule: "tx-open", Level: l.levels["tx-open"], Message: "no COMMIT ends this transaction: what the file does is taken back when the session ends, and its locks are held until then",
 		Safe: "COMMIT at the end, or leave transactions to the tool",
 	})
 }

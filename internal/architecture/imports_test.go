@@ -18,12 +18,13 @@ type room struct {
 // rooms is the plan of the house, from the ground up. The first pattern that fits
 // a package counts.
 func rooms() []room {
-	world := []string{"check", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
+	world := []string{"check", "dns", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
 	return []room{
 		{"diag", nil},
 		{"secret", nil},
 		{"run", nil},
 		{"shim", nil},
+		{"dns", nil},
 		{"checklist", []string{"diag"}},
 		{"check", []string{"diag", "secret"}},
 		{"check/checktest", []string{"check", "diag", "secret", "transport"}},
@@ -104,7 +105,7 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"github.com/jackc/pgx":            {"internal/postgres", "internal/postgres/wire"},
 		"github.com/wasilibs/go-pgquery":  {"internal/postgres/lint"},
 		"github.com/redis/go-redis":       {"internal/checks/redis"},
-		"github.com/miekg/dns":            {"internal/checks/dns"},
+		"github.com/miekg/dns":            {"internal/dns"},
 		"github.com/yuin/goldmark":        {"internal/checklist"},
 		"github.com/expr-lang/expr":       {"internal/check"},
 		"github.com/spf13/cobra":          {"internal/cli"},

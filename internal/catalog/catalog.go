@@ -10,6 +10,7 @@ import (
 	"allclear.dev/allclear/internal/checks/batch"
 	"allclear.dev/allclear/internal/checks/certificate"
 	"allclear.dev/allclear/internal/checks/command"
+	"allclear.dev/allclear/internal/checks/dns"
 	"allclear.dev/allclear/internal/checks/env"
 	"allclear.dev/allclear/internal/checks/file"
 	"allclear.dev/allclear/internal/checks/git"
@@ -37,7 +38,7 @@ func Types() []*check.Type {
 		report.JUnit, report.Coverage,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
-		certificate.Certificate,
+		certificate.Certificate, dns.Record,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,

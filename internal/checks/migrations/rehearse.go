@@ -36,6 +36,7 @@ const (
 type rehearsal struct {
 	source
 	From         string        `param:"from" doc:"the backup to restore: a path; left out, this run's (fact backup.path)" default:""`
+	Identity     secret.Ref    `param:"identity" doc:"the private key of an encrypted backup" default:""`
 	Base         secret.Ref    `param:"base" doc:"a database to copy instead of restoring a backup; nobody may be connected to it" default:""`
 	Scratch      secret.Ref    `param:"scratch" doc:"server to rehearse on; left out, the database's own, which must be accepted" default:""`
 	Accept       []string      `param:"accept" doc:"signs of production that are all right: same-server, name, replicas, busy" default:""`

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/postgres"
+	"allclear.dev/allclear/internal/postgres/seal"
 )
 
 // prepare makes the base, holds it against production and finds what is pending.
@@ -98,7 +102,12 @@ func (s *stage) restore(ctx context.Context, file string) (string, error) {
 	s.drop = append(s.drop, base)
 	s.base, s.report.From = base.Server, file
 	start := s.env.Now()
-	r, err := tools.Restore(ctx, base.Server, file, s.Jobs, false)
+	readable, closeAgain, err := s.decrypted(ctx, file)
+	if err != nil {
+		return "", err
+	}
+	defer closeAgain()
+	r, err := tools.Restore(ctx, base.Server, readable, s.Jobs, false)
 	if err != nil {
 		return "", err
 	}
@@ -109,6 +118,38 @@ func (s *stage) restore(ctx context.Context, file string) (string, error) {
 	s.report.Restore = s.env.Now().Sub(start)
 	s.say("restored %s in %s", file, s.report.Restore.Round(time.Millisecond))
 	return failure, err
+}
+
+// decrypted gives a backup as it can be read: an encrypted one is opened in a folder
+// of its own, which closeAgain removes.
+func (s *stage) decrypted(ctx context.Context, file string) (readable string, closeAgain func(), err error) {
+	closeAgain = func() {}
+	if !strings.HasSuffix(file, ".age") {
+		return file, closeAgain, nil
+	}
+	if s.On != "" && s.On != "local" {
+		return "", closeAgain, fmt.Errorf("%s is encrypted and on %s; it can be opened on the machine where allclear runs", file, s.On)
+	}
+	if s.Identity.IsZero() {
+		return "", closeAgain, &check.NotSupplied{What: "the private key of the encrypted backup (identity)"}
+	}
+	identity, err := s.env.Secret(ctx, s.Identity)
+	if err != nil {
+		return "", closeAgain, err
+	}
+	folder, err := os.MkdirTemp("", "allclear-opened-")
+	if err != nil {
+		return "", closeAgain, fmt.Errorf("make a folder for the backup: %w", err)
+	}
+	closeAgain = func() { _ = os.RemoveAll(folder) }
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(s.env.Dir, file)
+	}
+	readable = filepath.Join(folder, "backup.dump")
+	if _, err := seal.Open(ctx, file, readable, identity); err != nil {
+		return "", closeAgain, fmt.Errorf("open the encrypted backup: %w", err)
+	}
+	return readable, closeAgain, nil
 }
 
 func (s *stage) anonymise(ctx context.Context) (string, error) {

@@ -32,11 +32,12 @@ const (
 
 // place is what both types are told: the database, and where its archives are.
 type place struct {
-	DB   secret.Ref `param:"db" doc:"the database's address" default:"${env.database}"`
-	Dest string     `param:"dest" doc:"folder of the backups" default:"backups"`
-	On   string     `param:"on" doc:"host that has the folder and PostgreSQL's programs" default:""`
-	Bin  string     `param:"bin" doc:"folder of pg_dump and pg_restore; left out, the usual places" default:""`
-	From string     `param:"from" doc:"the archive: a path or latest; left out, this run's (fact backup.path), else the latest" default:""`
+	DB       secret.Ref `param:"db" doc:"the database's address" default:"${env.database}"`
+	Dest     string     `param:"dest" doc:"folder of the backups" default:"backups"`
+	On       string     `param:"on" doc:"host that has the folder and PostgreSQL's programs" default:""`
+	Bin      string     `param:"bin" doc:"folder of pg_dump and pg_restore; left out, the usual places" default:""`
+	Identity secret.Ref `param:"identity" doc:"the private key of an encrypted backup: age's, or OpenSSH's without a passphrase" default:""`
+	From     string     `param:"from" doc:"the archive: a path or latest; left out, this run's (fact backup.path), else the latest" default:""`
 }
 
 func (p *place) validate() error {
@@ -80,7 +81,20 @@ type sidecar struct {
 	Shape    string    `json:"schema_shape_sha256"`
 	// Tables are the rows and digests at the snapshot's instant.
 	Tables []pg.TableDigest `json:"tables"`
+	// Roles are those that own something in the database or were granted it.
+	Roles []string `json:"roles,omitempty"`
+	// Globals is the file with all roles and tablespaces of the server, with its
+	// SHA-256.
+	Globals       string `json:"globals,omitempty"`
+	GlobalsSHA256 string `json:"globals_sha256,omitempty"`
+	// SealedTo are the keys that the archive is encrypted to; Plain is the SHA-256 of
+	// what is in it. Path, Bytes and SHA256 are the encrypted file's.
+	SealedTo []string `json:"sealed_to,omitempty"`
+	Plain    string   `json:"plain_sha256,omitempty"`
 }
+
+// records match what lies beside archives, plain and encrypted.
+const records = "*.dump*.json"
 
 // sidecarOf is the sidecar's path.
 func sidecarOf(archive string) string { return archive + ".json" }
@@ -105,7 +119,7 @@ func readSidecar(ctx context.Context, host check.Host, file string) (sidecar, er
 
 // list gives the complete backups of a database in the folder, newest first.
 func (p *place) list(ctx context.Context, host check.Host, database string) ([]sidecar, error) {
-	files, err := host.Glob(ctx, path.Join(p.Dest, "*.dump.json"))
+	files, err := host.Glob(ctx, path.Join(p.Dest, records))
 	if err != nil {
 		return nil, fmt.Errorf("list backups: %w", err)
 	}

@@ -29,19 +29,22 @@ var Backup = check.Define[backup](check.Desc{
 
 type backup struct {
 	place
-	Mode    string        `param:"mode" doc:"create one, verify one, or see that one exists" default:"create" enum:"create,verify,exists"`
-	Name    string        `param:"name" doc:"the archive's name; the time is added" default:"predeploy-${release.version}"`
-	Format  string        `param:"format" doc:"one file, or a folder that several jobs write" default:"custom" enum:"custom,directory"`
-	Jobs    int           `param:"jobs" doc:"how many tables are dumped or restored at a time" default:"2"`
-	Verify  string        `param:"verify" doc:"how far it is proven; each level has those before it" default:"decode" enum:"checksum,list,decode,load,schema,counts,restore,amcheck"`
-	MadeBy  string        `param:"made_by" doc:"allclear, or other: a pg_dump archive or SQL dump without a record of ours (mode verify, with from)" default:"allclear" enum:"allclear,other"`
-	SHA256  string        `param:"sha256" doc:"what its maker says of it (made_by: other)" default:""`
-	Digests bool          `param:"digests" doc:"sum up every table's content, beside counting its rows" default:"true"`
-	MinSize check.Size    `param:"min_size" doc:"least size" default:"1B"`
-	Shrink  check.Share   `param:"min_of_last" doc:"least part of the last run's backup" default:"80%"`
-	Keep    int           `param:"keep" doc:"how many backups of this database stay in the folder; 0: all" default:"0"`
-	MaxAge  time.Duration `param:"max_age" doc:"oldest that is good enough (verify, exists); 0s: any" default:"0s"`
-	Scratch secret.Ref    `param:"scratch" doc:"server for a trial restore; left out, the database's own" default:""`
+	Mode      string        `param:"mode" doc:"create one, verify one, or see that one exists" default:"create" enum:"create,verify,exists"`
+	Name      string        `param:"name" doc:"the archive's name; the time is added" default:"predeploy-${release.version}"`
+	Format    string        `param:"format" doc:"one file, or a folder that several jobs write" default:"custom" enum:"custom,directory"`
+	Jobs      int           `param:"jobs" doc:"how many tables are dumped or restored at a time" default:"2"`
+	Verify    string        `param:"verify" doc:"how far it is proven; each level has those before it" default:"decode" enum:"checksum,list,decode,load,schema,counts,restore,amcheck"`
+	MadeBy    string        `param:"made_by" doc:"allclear, or other: a pg_dump archive or SQL dump without a record of ours (mode verify, with from)" default:"allclear" enum:"allclear,other"`
+	SHA256    string        `param:"sha256" doc:"what its maker says of it (made_by: other)" default:""`
+	Digests   bool          `param:"digests" doc:"sum up every table's content, beside counting its rows" default:"true"`
+	MinSize   check.Size    `param:"min_size" doc:"least size" default:"1B"`
+	Shrink    check.Share   `param:"min_of_last" doc:"least part of the last run's backup" default:"80%"`
+	Keep      int           `param:"keep" doc:"how many backups of this database stay in the folder; 0: all" default:"0"`
+	KeepFor   time.Duration `param:"keep_for" doc:"how long they stay, whatever keep says; 0s: keep alone decides" default:"0s"`
+	EncryptTo []string      `param:"encrypt_to" doc:"public keys that the archive is encrypted to: age1… or ssh-ed25519 …" default:""`
+	Globals   bool          `param:"globals" doc:"keep the server's roles and tablespaces in a file beside it (pg_dumpall --globals-only, without passwords)" default:"false"`
+	MaxAge    time.Duration `param:"max_age" doc:"oldest that is good enough (verify, exists); 0s: any" default:"0s"`
+	Scratch   secret.Ref    `param:"scratch" doc:"server for a trial restore; left out, the database's own" default:""`
 }
 
 // Validate holds the rules between parameters.
@@ -59,6 +62,9 @@ func (p *backup) Validate() error {
 		return fmt.Errorf("keep: want 0 or more, got %d", p.Keep)
 	}
 	if err := p.validateMaker(); err != nil {
+		return err
+	}
+	if err := p.validateSeal(); err != nil {
 		return err
 	}
 	if p.Mode == "create" && p.MaxAge != 0 {
@@ -198,6 +204,18 @@ func (p *backup) readable(ctx context.Context, env *check.Env, host check.Host, 
 	if !reaches(p.Verify, levelList) {
 		return "", nil
 	}
+	opened, wrong, closeAgain, err := p.open(ctx, env, *s)
+	if err != nil || wrong != "" {
+		return wrong, err
+	}
+	defer closeAgain()
+	wrong, err = p.plainlyReadable(ctx, env, host, &opened)
+	s.Entries = opened.Entries
+	return wrong, err
+}
+
+// plainlyReadable reads an archive that is not encrypted, or not any more.
+func (p *backup) plainlyReadable(ctx context.Context, env *check.Env, host check.Host, s *sidecar) (string, error) {
 	tools, err := pg.FindTools(ctx, host, p.Bin, s.Tool)
 	if err != nil {
 		return "", err

@@ -27,12 +27,21 @@ func (p *backup) create(ctx context.Context, env *check.Env, host check.Host, se
 	s := sidecar{Key: env.Key, Run: env.Run.ID, Release: env.Run.Release, Database: server.Name(), Format: p.Format}
 	s.Path = path.Join(p.Dest, p.Name+"_"+start.UTC().Format("20060102T150405.000Z")+".dump")
 	partial := s.Path + ".partial"
-	defer p.tidy(ctx, host, partial)
+	published := false
+	defer func() {
+		p.tidy(ctx, host, partial)
+		if !published && s.Globals != "" {
+			p.tidy(ctx, host, s.Globals)
+		}
+	}()
 	tools, failure, err := p.dump(ctx, host, server, partial, &s)
 	if err != nil || failure != "" {
 		return check.Failf("%s", failure), err
 	}
 	s.Tool = tools.Major
+	if failure, err = p.keepGlobals(ctx, host, tools, server, &s); err != nil || failure != "" {
+		return check.Failf("%s", failure), err
+	}
 	if s.Bytes, s.SHA256, err = measure(ctx, host, partial); err != nil {
 		return check.Outcome{}, err
 	}
@@ -44,13 +53,18 @@ func (p *backup) create(ctx context.Context, env *check.Env, host check.Host, se
 	if failure, err = p.readable(ctx, env, host, &named); err != nil || failure != "" {
 		return check.Failf("the new backup is not good: %s", failure), err
 	}
-	s.Entries, s.Seconds = named.Entries, env.Now().Sub(start).Seconds()
+	s.Entries = named.Entries
+	if failure, err = p.seal(ctx, env, partial, &s); err != nil || failure != "" {
+		return check.Failf("%s", failure), err
+	}
+	s.Seconds = env.Now().Sub(start).Seconds()
 	if err := p.publish(ctx, host, partial, s); err != nil {
 		return check.Outcome{}, err
 	}
+	published = true
 	o := check.Passf("%s: %d bytes, %d tables, %d rows, readable (%s)", s.Path, s.Bytes, len(s.Tables), pg.TotalRows(s.Tables), p.Verify)
 	o.Target, o.Facts, o.Sets = server.Name(), s.facts(), s.sets()
-	removed, err := p.prune(ctx, host, s)
+	removed, err := p.prune(ctx, env, host, s)
 	if err != nil { // the backup itself is made and proven
 		return o.With("not removed", err.Error()), nil
 	}
@@ -84,6 +98,9 @@ func (p *backup) dump(ctx context.Context, host check.Host, server *pg.Server, f
 		return tools, "", err
 	}
 	s.Schema, s.Shape = schema.SHA256, schema.Shape
+	if s.Roles, err = c.RolesUsed(ctx); err != nil {
+		return tools, "", err
+	}
 	if pg.TotalRows(s.Tables) == 0 {
 		return tools, fmt.Sprintf("%s holds no rows in %d tables: is it the right database?", server.Name(), len(s.Tables)), nil
 	}
@@ -160,39 +177,13 @@ func (p *backup) tidy(ctx context.Context, host check.Host, partial string) {
 	}
 }
 
-// prune removes this database's oldest complete backups beyond Keep, never the
-// new one. Only archives with a record of ours are counted and removed.
-func (p *backup) prune(ctx context.Context, host check.Host, newest sidecar) (int, error) {
-	if p.Keep == 0 {
-		return 0, nil
-	}
-	all, err := p.list(ctx, host, newest.Database)
-	if err != nil {
-		return 0, err
-	}
-	removed := 0
-	for _, s := range all[min(p.Keep, len(all)):] {
-		if s.Path == newest.Path {
-			continue
-		}
-		// The record first: an archive without one is not taken for complete.
-		for _, file := range []string{sidecarOf(s.Path), s.Path} {
-			if err := run(ctx, host, nil, "rm", "-rf", "--", file); err != nil {
-				return removed, err
-			}
-		}
-		removed++
-	}
-	return removed, nil
-}
-
 // Probe looks for a complete backup that this attempt has made.
 func (p *backup) Probe(ctx context.Context, env *check.Env) (check.Progress, check.Outcome, error) {
 	host, err := env.Host(p.On)
 	if err != nil {
 		return "", check.Outcome{}, err
 	}
-	files, err := host.Glob(ctx, path.Join(p.Dest, "*.dump.json"))
+	files, err := host.Glob(ctx, path.Join(p.Dest, records))
 	if err != nil {
 		return "", check.Outcome{}, fmt.Errorf("list backups: %w", err)
 	}

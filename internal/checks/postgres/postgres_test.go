@@ -348,7 +348,8 @@ func TestRestoreLive(t *testing.T) {
 	sets := run(t, postgres.Backup, named, in(url, folder, nil), "pass: ...").Sets
 	postgrestest.Exec(t, url, "INSERT INTO customer (name) VALUES ('late'), ('later'); DROP TABLE empty")
 	session := postgrestest.Open(t, url)
-	o := run(t, postgres.Restore, "db: env:DB\ninto: live", in(url, folder, sets), "pass: ...is now the backup of ...; 2 rows and ...of changes are lost, the old database is kept as ...")
+	account := run(t, postgres.Restore, "db: env:DB\ninto: account", in(url, folder, sets), "pass: going back to the backup of ... would lose 2 rows and ...of changes: public.customer 2")
+	o := run(t, postgres.Restore, goLive, approved(url, folder, "pass", sets, account.Sets), "pass: ...is now the backup of ...; 2 rows and ...of changes are lost, the old database is kept as ...")
 	if n := postgrestest.Value(t, url, "SELECT count(*) FROM customer"); n != "3000" {
 		t.Errorf("%s customers", n)
 	}
@@ -371,15 +372,51 @@ func TestRestoreLive(t *testing.T) {
 	}
 }
 
-// TestRestoreLiveRefuses: a damaged backup leaves the database alone.
+const goLive = "db: env:DB\ninto: live\napproved_by: rollback.approved"
+
+// approved is a world in which the sign-off stands as verdict says.
+func approved(url, folder, verdict string, sets ...map[string]string) func(*check.Env) {
+	facts := map[string]string{}
+	for _, s := range sets {
+		maps.Copy(facts, s)
+	}
+	return func(env *check.Env) {
+		in(url, folder, facts)(env)
+		env.Ledger = &checktest.Ledger{Facts: facts, Runs: []check.Results{{Items: []check.ItemResult{{ID: "rollback.approved", Verdict: verdict}}}}}
+	}
+}
+
+// TestRestoreLiveRefuses: a damaged backup, and anything that was not signed for,
+// leave the database alone.
 func TestRestoreLiveRefuses(t *testing.T) {
 	url, folder := shopDatabase(t), t.TempDir()
 	sets := run(t, postgres.Backup, named, in(url, folder, nil), "pass: ...").Sets
+	account := run(t, postgres.Restore, "db: env:DB\ninto: account", in(url, folder, sets), "pass: ...would lose 0 rows and ...of changes: no table has others").Sets
+	another := map[string]string{"restore.loss.of": strings.Repeat("a", 64)}
+	for _, c := range []struct {
+		params  string
+		verdict string
+		facts   []map[string]string
+		want    string
+	}{
+		{goLive, "pending", []map[string]string{sets, account}, "fail: rollback.approved is pending: nobody has signed for what would be lost; database ... is untouched"},
+		{goLive, "fail", []map[string]string{sets, account}, "fail: rollback.approved is fail..."},
+		{goLive, "pass", []map[string]string{sets}, "error: restore.loss: what would be lost;... was not supplied"},
+		{goLive, "pass", []map[string]string{sets, account, another}, "fail: what was signed for was the loss against another backup..."},
+		{goLive + "\nmaintenance_db: nonexistent", "pass", []map[string]string{sets, account}, "error: ...nonexistent... is untouched..."},
+	} {
+		run(t, postgres.Restore, c.params, approved(url, folder, c.verdict, c.facts...), c.want)
+	}
+	postgrestest.Exec(t, url, "INSERT INTO customer (name) VALUES ('late')")
+	run(t, postgres.Restore, goLive, approved(url, folder, "pass", sets, account),
+		"fail: more would be lost than was signed for: public.customer 1 instead of 0; database ... is untouched, the attempt is kept as ...")
+	postgrestest.Exec(t, url, "DELETE FROM customer WHERE name = 'late'; UPDATE customer SET name = 'other' WHERE name = (SELECT min(name) FROM customer)")
+	run(t, postgres.Restore, goLive, approved(url, folder, "pass", sets, account), "fail: more would be lost than was signed for: public.customer changed;...")
+	run(t, postgres.Restore, "db: env:DB\ninto: account", in(url, folder, sets), "pass: ...would lose 0 rows and ...of changes: public.customer changed")
 	record(t, folder, func(r map[string]any) {
 		r["tables"].([]any)[0].(map[string]any)["rows"] = 51
 	})
-	run(t, postgres.Restore, "db: env:DB\ninto: live", in(url, folder, sets), "fail: ...has 50 rows, want 51; database ... is untouched, the attempt is kept as ...")
-	run(t, postgres.Restore, "db: env:DB\ninto: live\nmaintenance_db: nonexistent", in(url, folder, nil), "fail: ...")
+	run(t, postgres.Restore, goLive, approved(url, folder, "pass", sets, account), "fail: ...has 50 rows, want 51; database ... is untouched, the attempt is kept as ...")
 	if n := postgrestest.Value(t, url, "SELECT count(*) FROM customer"); n != "3000" {
 		t.Errorf("%s customers", n)
 	}
@@ -393,6 +430,6 @@ func TestBackupOfAnotherDatabase(t *testing.T) {
 	run(t, postgres.Backup, named+"mode: exists", in(other, folder, sets), "fail: there is no backup of ... in backups")
 	run(t, postgres.Backup, named+"mode: verify", in(other, folder, sets), "fail: there is no backup of ... in backups")
 	run(t, postgres.Restore, "db: env:DB", in(other, folder, sets), "fail: there is no backup of ... in backups")
-	run(t, postgres.Restore, "db: env:DB\ninto: live", in(other, folder, sets), "fail: there is no backup of ... in backups")
+	run(t, postgres.Restore, goLive, in(other, folder, sets), "fail: there is no backup of ... in backups")
 	run(t, postgres.Backup, named+"mode: exists", in(shop, folder, sets), "pass: ...")
 }

@@ -26,7 +26,8 @@ var Restore = check.Define[restore](check.Desc{
 
 type restore struct {
 	place
-	Into        string        `param:"into" doc:"scratch: a database made for it and dropped; live: in place of the real one" default:"scratch" enum:"scratch,live"`
+	Into        string        `param:"into" doc:"scratch: a database made for it and dropped; account: none, what would be lost is counted; live: in place of the real one" default:"scratch" enum:"scratch,account,live"`
+	ApprovedBy  string        `param:"approved_by" doc:"the sign-off (its id) that was shown what would be lost; live needs one" default:""`
 	Jobs        int           `param:"jobs" doc:"how many tables are restored at a time" default:"4"`
 	Verify      string        `param:"verify" doc:"how far the restored database is proven; each level has those before it" default:"restore" enum:"load,schema,counts,restore,amcheck"`
 	Checks      []string      `param:"checks" doc:"queries on the restored database that each answer a single true" default:""`
@@ -49,7 +50,13 @@ func (p *restore) Validate() error {
 			return fmt.Errorf("checks: query %d is empty", i+1)
 		}
 	}
-	if p.Into == "live" && (p.MaxAge != 0 || !p.Scratch.IsZero()) {
+	if p.Into == "live" && p.ApprovedBy == "" {
+		return errors.New("into: live needs approved_by: a sign-off that was shown what would be lost (attach: [restore.loss])")
+	}
+	if p.Into != "live" && p.ApprovedBy != "" {
+		return errors.New("approved_by: goes with into: live")
+	}
+	if p.Into != "scratch" && (p.MaxAge != 0 || !p.Scratch.IsZero()) {
 		return errors.New("max_age and scratch: go with into: scratch")
 	}
 	return nil
@@ -62,6 +69,12 @@ func (p *restore) Traits() check.Traits {
 			Kind: check.Action, Class: check.Unsafe, Effect: check.Changes, Pool: check.Exec, Target: p.Dest,
 			Does:         "restores the backup beside the database, ends all sessions, and puts it in the database's place; the old one is kept under another name",
 			Irreversible: "everything written since the backup is lost to the application (fact restore.rows_lost counts the rows)",
+		}
+	}
+	if p.Into == "account" {
+		return check.Traits{
+			Kind: check.Check, Class: check.Pure, Effect: check.Reads, Pool: check.Database, Target: p.Dest,
+			Does: "counts what going back to the backup would lose",
 		}
 	}
 	return check.Traits{
@@ -97,14 +110,25 @@ func (p *restore) Run(ctx context.Context, env *check.Env) (check.Outcome, error
 	if wrong != "" {
 		return check.Failf("%s", wrong), nil
 	}
+	if p.Into == "account" {
+		return p.account(ctx, env, server, s)
+	}
 	tools, err := pg.FindTools(ctx, host, p.Bin, s.Tool)
 	if err != nil {
 		return check.Outcome{}, err
 	}
-	if p.Into == "live" {
-		return p.live(ctx, env, tools, server, s)
+	opened, wrong, closeAgain, err := p.open(ctx, env, s)
+	if err != nil {
+		return check.Outcome{}, err
 	}
-	return p.rehearse(ctx, env, tools, server, s)
+	if wrong != "" {
+		return check.Failf("%s: %s", s.Path, wrong), nil
+	}
+	defer closeAgain()
+	if p.Into == "live" {
+		return p.live(ctx, env, tools, server, opened)
+	}
+	return p.rehearse(ctx, env, tools, server, opened)
 }
 
 // earlier looks for an earlier run's success with this database that is still
@@ -146,50 +170,27 @@ func (p *restore) rehearse(ctx context.Context, env *check.Env, tools pg.Tools, 
 		o.Facts = s.facts()
 		return o, nil
 	}
-	now, err := count(ctx, server)
+	lost, err := p.countLoss(ctx, server, s)
 	if err != nil {
 		return check.Outcome{}, err
 	}
-	lost, tables := rowsLost(s.Tables, now)
 	o := check.Passf("%s was restored in %.3f s and holds what was dumped: %d tables, %d rows; going back to it now would lose %d rows and %s of changes",
-		s.Path, took.Seconds(), len(s.Tables), pg.TotalRows(s.Tables), lost, env.Now().Sub(s.At).Round(time.Second))
+		s.Path, took.Seconds(), len(s.Tables), pg.TotalRows(s.Tables), lost.rows(), env.Now().Sub(s.At).Round(time.Second))
 	if p.Limit > 0 && took > p.Limit {
 		o = check.Failf("%s was restored in %.3f s, want at most %s", s.Path, took.Seconds(), p.Limit)
 	}
 	o.Target, o.Facts = server.Name(), s.facts()
-	o.Facts["restore.seconds"], o.Facts["rows_lost"] = strconv.FormatFloat(took.Seconds(), 'f', 3, 64), strconv.FormatInt(lost, 10)
-	o.Facts["rows_lost_in"] = tables
+	o.Facts["restore.seconds"], o.Facts["rows_lost"] = strconv.FormatFloat(took.Seconds(), 'f', 3, 64), strconv.FormatInt(lost.rows(), 10)
+	o.Facts["rows_lost_in"] = lost.String()
 	if o.Verdict == check.Pass {
 		o.Facts["rpo_seconds"] = strconv.FormatFloat(env.Now().Sub(s.At).Seconds(), 'f', 0, 64)
-		o.Sets = map[string]string{"restore.rpo_seconds": o.Facts["rpo_seconds"], "restore.seconds": o.Facts["restore.seconds"], "restore.seconds." + server.Name(): o.Facts["restore.seconds"], "restore.rows_lost": o.Facts["rows_lost"]}
+		if o.Sets, err = lost.sets(s); err != nil {
+			return check.Outcome{}, err
+		}
+		for _, name := range []string{"restore.seconds", "restore.seconds." + server.Name()} {
+			o.Sets[name] = o.Facts["restore.seconds"]
+		}
+		o.Sets["restore.rpo_seconds"] = o.Facts["rpo_seconds"]
 	}
 	return o, nil
-}
-
-func count(ctx context.Context, server *pg.Server) ([]pg.TableDigest, error) {
-	c, err := server.Open(ctx, pg.Options{ReadOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	return c.Digests(ctx, false)
-}
-
-// rowsLost counts the rows that the database has more than the backup, table by
-// table: the least number that going back would lose, for it does not see rows
-// that were changed, or replaced by as many others.
-func rowsLost(backup, now []pg.TableDigest) (int64, string) {
-	had := map[string]int64{}
-	for _, t := range backup {
-		had[t.Table] = t.Rows
-	}
-	var lost int64
-	var tables []string
-	for _, t := range now {
-		if more := t.Rows - had[t.Table]; more > 0 {
-			lost += more
-			tables = append(tables, fmt.Sprintf("%s %d", t.Table, more))
-		}
-	}
-	return lost, pg.Shorten(tables, 10)
 }

@@ -140,7 +140,7 @@ type Secrets map[string]string
 
 // NewEnv gives a real local world in a temporary folder: the real clock, network
 // and programs, no secrets and an empty ledger.
-func NewEnv(t *testing.T) *check.Env {
+func NewEnv(t testing.TB) *check.Env {
 	t.Helper()
 	dir := t.TempDir()
 	dialer := &net.Dialer{}

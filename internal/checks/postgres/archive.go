@@ -241,8 +241,17 @@ func intact(ctx context.Context, host check.Host, s sidecar) (string, error) {
 		return fmt.Sprintf("%s has %d bytes, was made with %d", s.Path, size, s.Bytes), nil
 	case sum != s.SHA256:
 		return fmt.Sprintf("%s has been changed since it was made: SHA-256 %.12s, was %.12s", s.Path, sum, s.SHA256), nil
+	case s.Globals == "":
+		return "", nil
 	}
-	return "", nil
+	_, sum, err = measure(ctx, host, globalsOf(s.Path))
+	switch {
+	case errors.Is(err, errNoBackup):
+		return "the roles kept beside it are gone: " + err.Error(), nil
+	case err == nil && sum != s.GlobalsSHA256:
+		return fmt.Sprintf("%s has been changed since it was made: SHA-256 %.12s, was %.12s", globalsOf(s.Path), sum, s.GlobalsSHA256), nil
+	}
+	return "", err
 }
 
 // run runs a small program that must end well.

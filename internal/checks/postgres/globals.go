@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"allclear.dev/allclear/internal/check"
 	pg "allclear.dev/allclear/internal/postgres"
@@ -30,10 +31,19 @@ func (p *backup) keepGlobals(ctx context.Context, host check.Host, tools pg.Tool
 	if failure != "" {
 		failure = "pg_dumpall failed: " + failure
 	}
-	if failure == "" && err == nil {
-		s.GlobalsSHA256, err = sumOf(ctx, host, s.Globals)
+	if failure != "" || err != nil {
+		return failure, err
 	}
-	return failure, err
+	// On a full disk pg_dumpall 15 ends with 0 and half a file.
+	tail, err := slice(ctx, host, "tail", s.Globals)
+	if err != nil {
+		return "", err
+	}
+	if !strings.Contains(tail, "-- PostgreSQL database cluster dump complete") {
+		return "the file of roles does not end with the line that pg_dumpall writes last: it was cut (is the disk full?)", nil
+	}
+	s.GlobalsSHA256, err = sumOf(ctx, host, s.Globals)
+	return "", err
 }
 
 // rolesThere names the roles that own something in a backup, or may use it, and are

@@ -183,6 +183,13 @@ func TestGlobals(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "CREATE ROLE "+role) || strings.Contains(string(text), "PASSWORD") || strings.Contains(string(text), "SCRAM") {
 		t.Errorf("%s %v", text, err)
 	}
+	if err := os.WriteFile(files[0], text[:len(text)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, postgres.Backup, named+"mode: exists", in(url, folder, sets), "fail: ...globals.sql has been changed since it was made...")
+	if err := os.WriteFile(files[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	account := run(t, postgres.Restore, "db: env:DB\ninto: account", in(url, folder, sets), "pass: ...").Sets
 	record(t, folder, func(r map[string]any) { r["roles"] = append(r["roles"].([]any), "gone_"+role) })
 	run(t, postgres.Restore, goLive, approved(url, folder, "pass", sets, account), "fail: ...the server has no role gone_"+role+", which owns or may use...create it first (they are in ...globals.sql); database ... is untouched...")

@@ -22,14 +22,13 @@ func readAllowances(src Source, statements []parsed) ([]allowances, *diag.Proble
 	clause := regexp.MustCompile(`^allow[ \t]+([a-z0-9-]+)(?:[ \t]+because[ \t]+(\S.*?))?[ \t]*$`)
 	out := make([]allowances, len(statements))
 	for i, s := range statements {
-		end := s.end
-		if rest := strings.IndexByte(src.Text[end:], '\n'); rest >= 0 {
-			end += rest // a comment behind the statement, on its last line
-		} else {
-			end = len(src.Text)
-		}
+		next := len(src.Text)
 		if i+1 < len(statements) {
-			end = min(end, statements[i+1].start)
+			next = max(s.end, statements[i+1].start)
+		}
+		end := next
+		if rest := strings.IndexByte(src.Text[s.end:next], '\n'); rest >= 0 {
+			end = s.end + rest // a comment behind the statement, on its last line
 		}
 		for _, at := range form.FindAllStringSubmatchIndex(src.Text[s.lead:end], -1) {
 			where, said := s.lead+at[0], strings.TrimRight(src.Text[s.lead+at[2]:s.lead+at[3]], "\r")

@@ -98,6 +98,9 @@ func readable(src Source) error {
 // parsePart reads a part of a source; the places are the source's.
 func parsePart(src Source, from, to int) ([]parsed, error) {
 	text := src.Text[from:to]
+	if at := tangled(text); at >= 0 {
+		return nil, problemAt(src, from+at, "comments are nested too deep")
+	}
 	out, err := guarded(text)
 	if err != nil {
 		return nil, syntaxProblem(src, from, to, err)
@@ -140,6 +143,26 @@ func withUnseen(src Source, all []parsed) []parsed {
 		}
 	}
 	return all
+}
+
+// tangled gives the place of a run of operators that opens so many comments that
+// PostgreSQL's scanner would not be done in time: at each it looks to the end of the
+// run again. It is -1 for what people write.
+func tangled(text string) int {
+	const operators, most = "~!@#^&|`?+-*/%<>=", 1 << 22 // characters looked at
+	for at := 0; at < len(text); {
+		skip := strings.IndexAny(text[at:], operators)
+		if skip < 0 {
+			break
+		}
+		at += skip
+		run := len(text[at:]) - len(strings.TrimLeft(text[at:], operators))
+		if strings.Count(text[at:at+run], "/*")*run > most {
+			return at
+		}
+		at += run
+	}
+	return -1
 }
 
 // guarded calls the grammar, which runs in a small machine of its own: when that
@@ -215,18 +238,22 @@ func place(text string, at int) (line, col int) {
 
 // places gives places of one text; what comes later is found from what came before.
 type places struct {
-	text     string
-	at, line int
+	text            string
+	at, line, start int // start is where the line begins
 }
 
 func (p *places) of(at int) (line, col int) {
 	at = min(max(at, 0), len(p.text))
 	if at < p.at {
-		p.at, p.line = 0, 1
+		p.at, p.line, p.start = 0, 1, 0
 	}
-	p.line += strings.Count(p.text[p.at:at], "\n")
+	between := p.text[p.at:at]
+	p.line += strings.Count(between, "\n")
+	if end := strings.LastIndexByte(between, '\n'); end >= 0 {
+		p.start = p.at + end + 1
+	}
 	p.at = at
-	return p.line, at - strings.LastIndexByte(p.text[:at], '\n')
+	return p.line, at - p.start + 1
 }
 
 // lineAt gives the line of an offset, without its end.

@@ -35,7 +35,7 @@ func Types() []*check.Type {
 		web.HTTP, web.Flow,
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
-		report.JUnit, report.Coverage,
+		report.JUnit, report.Coverage, report.Findings,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,

@@ -24,6 +24,7 @@ import (
 	"allclear.dev/allclear/internal/checks/redis"
 	"allclear.dev/allclear/internal/checks/report"
 	"allclear.dev/allclear/internal/checks/service"
+	"allclear.dev/allclear/internal/checks/source"
 	"allclear.dev/allclear/internal/checks/sql"
 	"allclear.dev/allclear/internal/checks/web"
 )
@@ -35,7 +36,7 @@ func Types() []*check.Type {
 		web.HTTP, web.Flow,
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
-		report.JUnit, report.Coverage, report.Findings,
+		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,

@@ -19,9 +19,9 @@ import (
 // new room on a full disk.
 const lockSize = 512
 
-// dying is how long a process that has been killed may still have its files open:
-// its socket can be gone before its lock is.
-const dying = 400 * time.Millisecond
+// dying is how long a process that has been killed, or whose run is over, may still
+// have its files open: its socket can be gone before its lock is.
+const dying = 1500 * time.Millisecond
 
 // lockRecord is what the lock file says.
 type lockRecord struct {
@@ -40,7 +40,7 @@ func takeLock(dir string, now time.Time) (*os.File, error) {
 	}
 	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	for end := time.Now().Add(dying); errors.Is(err, unix.EWOULDBLOCK) && time.Now().Before(end); {
-		time.Sleep(dying / 20)
+		time.Sleep(dying / 75)
 		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
 	if errors.Is(err, unix.EWOULDBLOCK) {

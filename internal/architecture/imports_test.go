@@ -30,6 +30,7 @@ func rooms() []room {
 		{"check/checktest", []string{"check", "diag", "secret", "transport"}},
 		{"config", []string{"check", "checklist", "diag", "secret"}},
 		{"transport", []string{"check", "secret", "shim"}},
+		{"transport/transporttest", []string{"check"}},
 		{"postgres", []string{"check", "secret"}},
 		{"postgres/lint", []string{"diag"}},
 		{"postgres/trace", []string{"postgres", "postgres/wire"}},
@@ -93,8 +94,8 @@ func TestOnlyTheCommandLineBuildsTheCatalog(t *testing.T) {
 
 // Packages that only serve tests are not part of the program.
 func TestSupportOfTestsStaysInTests(t *testing.T) {
-	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest"} {
-		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest")
+	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest", "internal/transport/transporttest"} {
+		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest", "internal/transport/transporttest")
 	}
 }
 
@@ -114,7 +115,7 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"github.com/hiddeco/sshsig":       {"internal/cli"},
 		"golang.org/x/term":               {"internal/cli"},
 		"github.com/santhosh-tekuri":      {},
-		"pgregory.net/rapid":              {},
+		"pgregory.net/rapid":              {"internal/transport/transporttest"},
 		"github.com/google/go-cmp":        {},
 		"github.com/rogpeppe/go-internal": {},
 	} {

@@ -86,6 +86,8 @@ type Traits struct {
 	Holds, Releases string
 	// ReleaseAfter names items: once they are green, what is held is given back.
 	ReleaseAfter []string
+	// Supervises says that the host must be a Supervisor; only this machine is.
+	Supervises bool
 	// Person is set for attestations and sign-offs.
 	Person *Person
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +41,7 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	}
 	p, problems := plan.Bind(plan.Input{
 		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(), Unfilled: s.cfg.UnfilledRoles(),
+		Hosts: slices.Sorted(maps.Keys(s.env.Hosts)),
 		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous)},
 		Facts: s.facts(ctx, release, previous, given),
 		Plan: run.Plan{

@@ -145,6 +145,7 @@ func (o *options) examineMachine(ctx context.Context, s *site) []examined {
 		}
 		out = append(out, x)
 	}
+	out = append(out, o.examineHosts(ctx, s)...)
 	for _, role := range s.cfg.RoleNames() {
 		x := examined{Item: "roles." + role, Ready: ready, Found: strings.Join(peopleWith(s, role), ", ")}
 		if x.Found == "" {

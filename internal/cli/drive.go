@@ -135,6 +135,7 @@ func runJob(ctx context.Context, text []byte, out io.Writer) ([]byte, error) {
 		return nil, fmt.Errorf("read job: %w", err)
 	}
 	world := newWorld(job.Dir, job.DataDir, job.Bypass)
+	world.Hosts = job.Hosts
 	if err := resolveBypass(ctx, world, job.BypassToken, job.Maintenance); err != nil {
 		return nil, err
 	}

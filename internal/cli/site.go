@@ -197,6 +197,7 @@ func newWorld(dir, dataDir string, bypass http.Header) *engine.World {
 
 func (s *site) world() (*engine.World, error) {
 	world := newWorld(s.root, s.dataDir, nil)
+	world.Hosts = hosts(s.env.Hosts)
 	if s.env.Maintenance.Header != "" {
 		world.Bypass = http.Header{http.CanonicalHeaderKey(s.env.Maintenance.Header): nil}
 	}

@@ -145,6 +145,7 @@ func (v *validator) environment(path []string, env Environment) {
 		p.Hint, p.Line = "write redis://"+env.Redis[end+1:]+"; the password is a parameter of the type", ""
 	}
 	v.variables(path, env)
+	v.hosts(path, env.Hosts)
 	for name, length := range env.Windows {
 		if length <= 0 {
 			v.at(at("windows", name), "windows: %s must be longer than nothing", name)

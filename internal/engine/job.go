@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/transport"
 )
 
 // Job is an action to do in a process of its own. It holds no secrets, only
@@ -29,6 +30,8 @@ type Job struct {
 	Dir     string      `json:"dir"`
 	DataDir string      `json:"data_dir"`
 	Bypass  http.Header `json:"bypass,omitempty"`
+	// Hosts are the machines and containers that can be reached.
+	Hosts map[string]transport.Spec `json:"hosts,omitempty"`
 	// BypassToken is a secret reference whose value is the bypass header's.
 	BypassToken string `json:"bypass_token,omitempty"`
 }

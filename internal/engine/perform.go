@@ -271,7 +271,7 @@ func (e *Engine) job(s *run.State, item *run.Item, effect run.Effect, undo bool)
 	j := Job{
 		Type: item.Type, Params: item.Params, Info: e.info(s, item, effect.Attempt), Key: effect.Key,
 		Facts: st.IntentFacts, Undo: undo, Maintenance: st.IntentFacts[maintenanceFact] == "on",
-		Dir: e.World.Dir, DataDir: e.World.DataDir, Bypass: e.World.Bypass, BypassToken: e.BypassToken,
+		Dir: e.World.Dir, DataDir: e.World.DataDir, Bypass: e.World.Bypass, Hosts: e.World.Hosts, BypassToken: e.BypassToken,
 	}
 	if undo {
 		j.Done = check.Outcome{Verdict: check.Pass, Reason: st.Reason, Target: st.Target, Facts: st.Facts}

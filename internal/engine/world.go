@@ -42,6 +42,8 @@ type World struct {
 	Bypass http.Header
 	// Discard keeps no evidence, only its digest: for a look that is not recorded.
 	Discard bool
+	// Hosts are the machines and containers that can be reached, by their names.
+	Hosts map[string]transport.Spec
 	// Prepare adjusts programs before they start; may be nil.
 	Prepare func(*exec.Cmd)
 }
@@ -91,12 +93,7 @@ func (w *World) Env(info check.RunInfo, key string, ledger check.Ledger, mainten
 			MaxResponseHeaderBytes: 64 << 10,
 		}},
 		HTTPOver: func(t *http.Transport) http.RoundTripper { return &bypassing{header: bypass, next: t} },
-		Host: func(name string) (check.Host, error) {
-			if name == "" || name == "local" || name == "localhost" {
-				return local, nil
-			}
-			return nil, fmt.Errorf("host %q: only this machine can be reached", name)
-		},
+		Host:   transport.World{Local: local, Specs: w.Hosts}.Host,
 		Secret: w.Secrets.Resolve, Store: w.store, Log: log,
 		Dir: w.Dir, DataDir: w.DataDir, Run: info, Ledger: ledger, Key: key,
 	}

@@ -29,6 +29,7 @@ func (b *binder) bindType(out *run.Item, item *checklist.Item, own checklist.Set
 	if inst == nil {
 		return
 	}
+	b.hosts(item.Block.Type, inst)
 	b.traits(out, inst)
 	b.people(out, item, own)
 	b.undo(out, own)
@@ -161,6 +162,7 @@ func (b *binder) undo(out *run.Item, own checklist.Settings) {
 	if inst == nil {
 		return
 	}
+	b.hosts(own.Undo, inst)
 	if inst.Traits.Kind != check.Action {
 		b.problem(own.Undo.Pos, len(own.Undo.Name), "undo: wants an action; %s here is a %s", own.Undo.Name, inst.Traits.Kind)
 		return

@@ -38,6 +38,8 @@ type Input struct {
 	// Roles are those that the configuration knows, Unfilled those among them that
 	// nobody has.
 	Roles, Unfilled []string
+	// Hosts are the names that on: and hosts: may have, beside this machine.
+	Hosts []string
 	// Plan carries what is known about the run: project, environment, releases,
 	// digests and rules.
 	Plan run.Plan

@@ -128,6 +128,7 @@ func (s *service) Traits() check.Traits {
 	if s.Do == "" {
 		return t
 	}
+	t.Supervises = true
 	t.Kind, t.Class, t.Effect, t.Does = check.Action, check.Probed, check.Changes, s.Do+"s "+s.names()
 	t.Holds, t.Releases = s.Holds, s.Releases
 	switch s.Do {

@@ -93,8 +93,8 @@ func (w *World) Env(info check.RunInfo, key string, ledger check.Ledger, mainten
 			MaxResponseHeaderBytes: 64 << 10,
 		}},
 		HTTPOver: func(t *http.Transport) http.RoundTripper { return &bypassing{header: bypass, next: t} },
-		Host:   transport.World{Local: local, Specs: w.Hosts}.Host,
-		Secret: w.Secrets.Resolve, Store: w.store, Log: log,
+		Host:     transport.World{Local: local, Specs: w.Hosts}.Host,
+		Secret:   w.Secrets.Resolve, Store: w.store, Log: log,
 		Dir: w.Dir, DataDir: w.DataDir, Run: info, Ledger: ledger, Key: key,
 	}
 }

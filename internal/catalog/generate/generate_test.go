@@ -82,6 +82,7 @@ func TestEveryExampleIsAnItem(t *testing.T) {
 			t.Fatalf("%v", problems)
 		}
 		_, problems = plan.Bind(plan.Input{
+			Hosts:     []string{"web-1", "web1", "db1"},
 			Checklist: list, Types: types, Vars: exampleVars(),
 			Plan: run.Plan{Project: "tulia", Environment: "production"},
 		})

@@ -118,13 +118,13 @@ func TestKilled(t *testing.T) {
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			t, err := killer.Query(ctx, 10, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
-				AND pid <> pg_backend_pid() AND state <> 'idle' AND random() < 0.02`)
+				AND pid <> pg_backend_pid() AND state <> 'idle' AND random() < 0.1`)
 			if err == nil {
 				kills.Add(int64(len(t.Rows)))
 			}
 		}
 	})
-	params := count + "batch: 50\nmax_batch: 200\npause: 0s\nretries: 1000"
+	params := count + "batch: 50\nmax_batch: 50\npause: 0s\nretries: 1000"
 	o, err := run(t, t.Context(), params, in(url))
 	for err != nil { // killed before it began, which the engine tries again
 		o, err = run(t, t.Context(), params, in(url))

@@ -223,8 +223,8 @@ func TestSSHServer(t *testing.T) {
 		config := startSSHD(t)
 		host := open(t, transport.Spec{SSH: &transport.SSH{To: "web1", Config: config}})
 		// The session's own server process is the parent of its shell.
-		r, err := host.Exec(t.Context(), sh(`ps -o ppid= -p $(ps -o ppid= -p $PPID) | xargs ps -o pid=,args= -p; p=$PPID; while :; do
-			q=$(ps -o ppid= -p $p); case $(ps -o args= -p $q) in *sshd:*) kill -9 $q; sleep 60;; esac; p=$q; done`))
+		r, err := host.Exec(t.Context(), sh(`ps -o ppid= -p $(ps -o ppid= -p $PPID) | xargs ps -o pid=,args= -p; p=$PPID; while [ -n "$p" ]; do
+			q=$(ps -o ppid= -p $p); case $(ps -o args= -p $q) in *sshd:*) kill -9 $q; exit;; esac; p=$q; done`))
 		if err == nil || !strings.Contains(err.Error(), "not known") {
 			t.Errorf("got %+v, %v", r, err)
 		}

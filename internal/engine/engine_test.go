@@ -241,7 +241,10 @@ func TestJournalFailsAtEveryAppend(t *testing.T) {
 		for n := 1; ; n++ {
 			fails := false
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, "pass", "fail", "pass").begin()
+				b := newBench(t, "pass", "pass", "fail")
+				// One after the other, so that no two results share an append.
+				b.plan.Items[1].Needs, b.plan.Items[2].Needs = []string{"pre.i0"}, []string{"pre.i1"}
+				b.begin()
 				f := &frail{Memory: b.log, left: n, stored: stored, err: errors.New("input/output error")}
 				_, err := b.drive(b.engine(f), time.Hour)
 				fails = f.left <= 0
@@ -249,7 +252,7 @@ func TestJournalFailsAtEveryAppend(t *testing.T) {
 					t.Fatalf("append %d: %v", n, err)
 				}
 				s, _ := b.drive(b.engine(b.log), time.Hour)
-				for item, want := range map[string]run.Status{"pre.i0": run.Pass, "pre.i1": run.Fail, "pre.i2": run.Pass} {
+				for item, want := range map[string]run.Status{"pre.i0": run.Pass, "pre.i1": run.Pass, "pre.i2": run.Fail} {
 					if _, st := s.Of(item); st.Status != want {
 						t.Fatalf("append %d, stored %v: %s is %s, want %s", n, stored, item, st.Status, want)
 					}

@@ -23,6 +23,7 @@ import (
 	"allclear.dev/allclear/internal/checks/postgres"
 	"allclear.dev/allclear/internal/checks/redis"
 	"allclear.dev/allclear/internal/checks/report"
+	"allclear.dev/allclear/internal/checks/sentry"
 	"allclear.dev/allclear/internal/checks/service"
 	"allclear.dev/allclear/internal/checks/source"
 	"allclear.dev/allclear/internal/checks/sql"
@@ -40,6 +41,7 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
+		sentry.Event,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,

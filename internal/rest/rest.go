@@ -241,7 +241,8 @@ func (c *Client) read(ctx context.Context, r *http.Request, response *http.Respo
 
 // limit tells whether an answer is about asking too often, and how long to wait.
 // Retry-After is RFC 9110 section 10.2.3; X-RateLimit-Reset in seconds since 1970
-// is how GitHub, GitLab (RateLimit-Reset) and Sentry tell it.
+// is how GitHub, GitLab (RateLimit-Reset) and Sentry (X-Sentry-Rate-Limit-Reset)
+// tell it.
 func (c *Client) limit(a Answer) (time.Duration, bool) {
 	after := time.Duration(0)
 	asked := a.Header.Get("Retry-After")
@@ -251,7 +252,7 @@ func (c *Client) limit(a Answer) (time.Duration, bool) {
 		after = at.Sub(c.Now())
 	}
 	spent := false
-	for _, prefix := range []string{"X-Ratelimit-", "Ratelimit-"} {
+	for _, prefix := range []string{"X-Ratelimit-", "Ratelimit-", "X-Sentry-Rate-Limit-"} {
 		if a.Header.Get(prefix+"Remaining") != "0" {
 			continue
 		}

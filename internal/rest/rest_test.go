@@ -135,3 +135,17 @@ func TestCheckBase(t *testing.T) {
 		}
 	}
 }
+
+func TestEndOfALimitIsReadInEveryDialect(t *testing.T) {
+	for _, prefix := range []string{"X-RateLimit-", "RateLimit-", "X-Sentry-Rate-Limit-"} {
+		f := things(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set(prefix+"Remaining", "0")
+			w.Header().Set(prefix+"Reset", "1042")
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		_, err := rest.Get[thing](t.Context(), client(f), "/things", nil)
+		if later, ok := errors.AsType[*check.RetryLater](err); !ok || later.After != 42*time.Second {
+			t.Errorf("%s: %v, want to wait 42s", prefix, err)
+		}
+	}
+}

@@ -41,6 +41,8 @@ type Route struct {
 	// Body lists the top-level fields that the JSON body may have, Needs those of
 	// the query or body that must be there.
 	Query, Headers, Body, Needs []string
+	// Lines says that the body is no JSON document but lines, which Answer reads.
+	Lines bool
 	// Answer answers. Segments in braces are in r.PathValue by their names.
 	Answer http.HandlerFunc
 }
@@ -160,7 +162,7 @@ func (f *Fake) wrong(route Route, r *http.Request, body []byte) string {
 				return "unknown field " + name
 			}
 		}
-	} else if len(body) > 0 {
+	} else if len(body) > 0 && !route.Lines {
 		return "a body where none is documented"
 	}
 	for _, name := range route.Needs {

@@ -13,6 +13,7 @@ import (
 	"allclear.dev/allclear/internal/checks/dns"
 	"allclear.dev/allclear/internal/checks/env"
 	"allclear.dev/allclear/internal/checks/file"
+	"allclear.dev/allclear/internal/checks/forge"
 	"allclear.dev/allclear/internal/checks/git"
 	"allclear.dev/allclear/internal/checks/host"
 	"allclear.dev/allclear/internal/checks/ledger"
@@ -37,6 +38,7 @@ func Types() []*check.Type {
 		web.HTTP, web.Flow,
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
+		forge.Approvals,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,

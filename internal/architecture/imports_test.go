@@ -18,7 +18,7 @@ type room struct {
 // rooms is the plan of the house, from the ground up. The first pattern that fits
 // a package counts.
 func rooms() []room {
-	world := []string{"check", "dns", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
+	world := []string{"check", "dns", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
 	return []room{
 		{"diag", nil},
 		{"secret", nil},
@@ -39,6 +39,9 @@ func rooms() []room {
 		{"postgres/seal", []string{"secret"}},
 		{"postgres/postgrestest", []string{"postgres", "secret"}},
 		{"rest", []string{"check"}},
+		{"mail", nil},
+		{"mail/mailtest", nil},
+		{"receipt", []string{"check"}},
 		{"rest/resttest", nil},
 		{"checks/*", world},
 		{"recognise", []string{"checklist"}},
@@ -94,8 +97,8 @@ func TestOnlyTheCommandLineBuildsTheCatalog(t *testing.T) {
 
 // Packages that only serve tests are not part of the program.
 func TestSupportOfTestsStaysInTests(t *testing.T) {
-	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest", "internal/transport/transporttest"} {
-		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/postgres/postgrestest", "internal/rest/resttest", "internal/transport/transporttest")
+	for _, name := range []string{"testing", "testing/synctest", "internal/check/checktest", "internal/journal/journaltest", "internal/mail/mailtest", "internal/postgres/postgrestest", "internal/rest/resttest", "internal/transport/transporttest"} {
+		only(t, name, "internal/check/checktest", "internal/journal/journaltest", "internal/mail/mailtest", "internal/postgres/postgrestest", "internal/rest/resttest", "internal/transport/transporttest")
 	}
 }
 
@@ -109,6 +112,8 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"filippo.io/age":                  {"internal/postgres/seal"},
 		"github.com/redis/go-redis":       {"internal/checks/redis"},
 		"github.com/miekg/dns":            {"internal/dns"},
+		"github.com/emersion/go-smtp":     {"internal/mail", "internal/mail/mailtest"},
+		"github.com/emersion/go-sasl":     {"internal/mail", "internal/mail/mailtest"},
 		"github.com/yuin/goldmark":        {"internal/checklist"},
 		"github.com/expr-lang/expr":       {"internal/check"},
 		"github.com/spf13/cobra":          {"internal/cli"},

@@ -17,6 +17,7 @@ import (
 	"allclear.dev/allclear/internal/checks/git"
 	"allclear.dev/allclear/internal/checks/host"
 	"allclear.dev/allclear/internal/checks/ledger"
+	"allclear.dev/allclear/internal/checks/mail"
 	"allclear.dev/allclear/internal/checks/maintenance"
 	"allclear.dev/allclear/internal/checks/migrations"
 	"allclear.dev/allclear/internal/checks/notify"
@@ -44,6 +45,7 @@ func Types() []*check.Type {
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
 		sentry.Event, sentry.Issues, sentry.Release,
+		certificate.Certificate, dns.Record, mail.SMTP,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,

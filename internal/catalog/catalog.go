@@ -45,7 +45,7 @@ func Types() []*check.Type {
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
 		sentry.Event, sentry.Issues, sentry.Release,
-		certificate.Certificate, dns.Record, mail.SMTP,
+		mail.SMTP,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,

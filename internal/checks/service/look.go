@@ -1,26 +1,12 @@
 package service
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"allclear.dev/allclear/internal/check"
-	"allclear.dev/allclear/internal/secret"
-)
-
-const (
-	// probeTimeout bounds one health probe.
-	probeTimeout = 10 * time.Second
-	// tailLines and tailWidth bound what of a log is put into a reason.
-	tailLines, tailWidth = "5", 300
 )
 
 // lookStopped passes when no unit runs, known or unknown.
@@ -29,19 +15,23 @@ func (w *work) lookStopped(ctx context.Context) (check.Outcome, error) {
 	var wrong []string
 	for i := range w.Units {
 		u := &w.Units[i]
-		st, err := w.driver.status(ctx, u)
+		st, err := w.driver.look(ctx, u)
 		if err != nil {
 			return outcome, err
 		}
 		outcome.Facts["unit."+u.Name] = st.String()
-		strangers, err := w.driver.instances(ctx, u)
+		if st.phase == missing {
+			wrong = append(wrong, u.Name+" "+st.why)
+			continue
+		}
+		found, err := w.driver.instances(ctx, u, st)
 		switch {
 		case err != nil:
 			return outcome, err
-		case st.running:
-			wrong = append(wrong, fmt.Sprintf("%s runs (pid %d)", u.Name, st.process.PID))
-		case len(strangers) > 0:
-			wrong = append(wrong, fmt.Sprintf("%s runs, but %s does not know of it (pid %s)", u.Name, u.PIDFile, pids(strangers)))
+		case !st.stopped():
+			wrong = append(wrong, w.runs(u, st, found))
+		case len(found) > 0:
+			wrong = append(wrong, fmt.Sprintf("%s runs, but %s does not know of it (%s)", u.Name, w.keeper(u), strings.Join(found, ", ")))
 		}
 	}
 	if len(wrong) > 0 {
@@ -51,30 +41,66 @@ func (w *work) lookStopped(ctx context.Context) (check.Outcome, error) {
 	return outcome, nil
 }
 
+// runs says that a unit runs which should not.
+func (w *work) runs(u *unit, st status, found []string) string {
+	if st.phase != up {
+		return u.Name + " is " + st.String()
+	}
+	if len(found) == 0 {
+		return u.Name + " runs"
+	}
+	return u.Name + " runs (" + strings.Join(found, ", ") + ")"
+}
+
+// keeper names what knows of the unit.
+func (w *work) keeper(u *unit) string {
+	if w.Driver == byProcess {
+		return u.PIDFile
+	}
+	return w.Driver
+}
+
 // lookRunning passes when every unit runs, stays the same process for the time
 // wanted, is healthy, and has as many instances as wanted.
 func (w *work) lookRunning(ctx context.Context, units []unit) (check.Outcome, error) {
 	outcome := check.Outcome{Facts: map[string]string{}}
-	miss, err := w.stable(ctx, units, outcome.Facts)
+	last, miss, err := w.stable(ctx, units, outcome.Facts)
 	if err == nil && miss == "" {
 		miss, err = w.healthyNow(ctx, units)
 	}
 	if err == nil && miss == "" {
-		miss, err = w.counted(ctx, units, outcome.Facts)
+		miss, err = w.counted(ctx, units, last, outcome.Facts)
+	}
+	var unasked []string
+	for _, u := range units {
+		if !u.Healthy.given() && last[u.Name].health == "" {
+			unasked = append(unasked, u.Name)
+		}
+	}
+	if err == nil && miss == "" && w.State == "healthy" && len(unasked) > 0 {
+		err = fmt.Errorf("%s: runs, but has no health check: give the unit healthy, or the service a health check of its own", strings.Join(unasked, ", "))
 	}
 	if err != nil || miss != "" {
 		return failed(outcome, miss), err
 	}
 	outcome.Verdict, outcome.Reason = check.Pass, fmt.Sprintf("running for %s without a restart: %s", w.Stable, list(units))
+	if len(unasked) > 0 {
+		outcome.Reason += "; only seen to run, without a health check: " + strings.Join(unasked, ", ")
+	}
 	return outcome, nil
 }
 
 // gate waits after an action until the units are healthy, and then looks at them
-// as a check does.
-func (w *work) gate(ctx context.Context, units []unit, outcome check.Outcome, did string) (check.Outcome, error) {
+// as a check does. After a restart nothing of what ran before may be left.
+func (w *work) gate(ctx context.Context, units []unit, outcome check.Outcome, did string, then before) (check.Outcome, error) {
 	end := w.env.Now().Add(w.Within)
 	for i := range units {
-		if miss, err := w.becomes(ctx, &units[i], end); err != nil || miss != "" {
+		u := &units[i]
+		var was *standing
+		if s, ok := then[u.Name]; ok {
+			was = &s
+		}
+		if miss, err := w.becomes(ctx, u, end, was); err != nil || miss != "" {
 			return failed(outcome, miss), err
 		}
 	}
@@ -86,20 +112,39 @@ func (w *work) gate(ctx context.Context, units []unit, outcome check.Outcome, di
 		return failed(outcome, looked.Reason), err
 	}
 	outcome.Verdict, outcome.Reason = check.Pass, did+": "+list(units)
+	if _, without, found := strings.Cut(looked.Reason, "; only"); found {
+		outcome.Reason += "; only" + without
+	}
 	return outcome, nil
 }
 
 // becomes waits for the first answer that is healthy.
-func (w *work) becomes(ctx context.Context, u *unit, end time.Time) (string, error) {
+func (w *work) becomes(ctx context.Context, u *unit, end time.Time, was *standing) (string, error) {
 	for {
-		st, err := w.driver.status(ctx, u)
+		st, err := w.driver.look(ctx, u)
 		if err != nil {
 			return "", err
 		}
-		if !st.running {
-			return u.Name + " ended after it was started" + w.tail(ctx, u), nil
+		var miss string
+		var probeErr error
+		switch {
+		case st.phase == missing:
+			return u.Name + " " + st.why, nil
+		case st.phase == down && st.why == "":
+			return u.Name + " ended after it was started" + w.tail(ctx, u, st), nil
+		case st.phase == down || st.phase == broken:
+			return u.Name + " is " + st.String() + w.tail(ctx, u, st), nil
+		case st.phase == changing:
+			miss = st.String()
+		case was != nil && !was.renewed(st):
+			miss = "still what ran before the restart: " + st.String()
+		case st.off != "":
+			miss = st.off
+		case st.health != "" && st.health != "healthy":
+			miss = st.health
+		default:
+			miss, probeErr = w.probe(ctx, u)
 		}
-		miss, probeErr := w.probe(ctx, u)
 		if miss == "" && probeErr == nil {
 			return "", nil
 		}
@@ -107,7 +152,7 @@ func (w *work) becomes(ctx context.Context, u *unit, end time.Time) (string, err
 			if probeErr != nil {
 				return "", fmt.Errorf("%s is not known to be healthy after %s: %w", u.Name, w.Within, probeErr)
 			}
-			return fmt.Sprintf("%s is not healthy after %s: %s%s", u.Name, w.Within, miss, w.tail(ctx, u)), nil
+			return fmt.Sprintf("%s is not healthy after %s: %s%s", u.Name, w.Within, miss, w.tail(ctx, u, st)), nil
 		}
 		if err := w.env.Sleep(ctx, w.Every); err != nil {
 			return "", err
@@ -115,152 +160,76 @@ func (w *work) becomes(ctx context.Context, u *unit, end time.Time) (string, err
 	}
 }
 
-// stable samples the units for the time wanted. A program that crashes and is
-// started again looks as if it ran at every look; its process tells.
-func (w *work) stable(ctx context.Context, units []unit, facts map[string]string) (string, error) {
+// stable samples the units for the time wanted, and gives how they stood last. A
+// program that crashes and is started again looks as if it ran at every look; its
+// start and its supervisor's counter tell.
+func (w *work) stable(ctx context.Context, units []unit, facts map[string]string) (map[string]status, string, error) {
 	end := w.env.Now().Add(w.Stable)
-	first, restarts, samples := map[string]string{}, map[string]int{}, 0
+	last, restarts, samples := map[string]status{}, map[string]int{}, 0
 	for {
 		for i := range units {
 			u := &units[i]
-			st, err := w.driver.status(ctx, u)
+			st, err := w.driver.look(ctx, u)
 			if err != nil {
-				return "", err
+				return last, "", err
 			}
 			facts["unit."+u.Name] = st.String()
-			if !st.running {
-				return u.Name + " does not run" + w.tail(ctx, u), nil
+			if seen, ok := last[u.Name]; ok {
+				restarts[u.Name] += restartsSince(seen.instances, st.instances)
 			}
-			if before, seen := first[u.Name]; seen && before != st.id() {
-				restarts[u.Name]++
+			last[u.Name] = st
+			if n := restarts[u.Name]; n > w.Restarts {
+				return last, fmt.Sprintf("%s was restarted %d times while it was looked at%s", u.Name, n, w.tail(ctx, u, st)), nil
 			}
-			first[u.Name] = st.id()
-			if restarts[u.Name] > w.Restarts {
-				return fmt.Sprintf("%s was restarted %d times while it was looked at%s", u.Name, restarts[u.Name], w.tail(ctx, u)), nil
+			if miss := st.miss(u.Name); miss != "" {
+				return last, miss + w.tail(ctx, u, st), nil
 			}
 		}
 		samples++
 		if !w.env.Now().Before(end) {
 			facts["samples"] = fmt.Sprint(samples)
-			return "", nil
+			return last, "", nil
 		}
 		if err := w.env.Sleep(ctx, min(w.Every, w.Stable)); err != nil {
-			return "", err
+			return last, "", err
 		}
 	}
 }
 
-// healthyNow wants so many good answers in a row of every unit that can be asked.
-func (w *work) healthyNow(ctx context.Context, units []unit) (string, error) {
-	for i := range units {
-		for n := range w.Consecutive {
-			if !units[i].Healthy.given() {
-				break
-			}
-			if n > 0 {
-				if err := w.env.Sleep(ctx, w.Every); err != nil {
-					return "", err
-				}
-			}
-			miss, err := w.probe(ctx, &units[i])
-			if err != nil {
-				return "", fmt.Errorf("%s: %w", units[i].Name, err)
-			}
-			if miss != "" {
-				return fmt.Sprintf("%s is not healthy: %s", units[i].Name, miss), nil
-			}
-		}
+// miss says what keeps a unit from counting as running, or nothing.
+func (s status) miss(name string) string {
+	switch {
+	case s.phase == missing:
+		return name + " " + s.why
+	case s.phase == down && s.why == "":
+		return name + " does not run"
+	case s.phase == down:
+		return name + " does not run: " + s.why
+	case s.phase != up:
+		return name + " does not run as it should: " + s.String()
+	case s.off != "":
+		return name + " runs, but " + s.off
+	case s.health != "" && s.health != "healthy":
+		return name + " runs, but its health check says: " + s.health
 	}
-	return "", nil
+	return ""
 }
 
-// counted compares the instances on the host with how many there may be.
-func (w *work) counted(ctx context.Context, units []unit, facts map[string]string) (string, error) {
+// counted compares the instances with how many there may be.
+func (w *work) counted(ctx context.Context, units []unit, last map[string]status, facts map[string]string) (string, error) {
 	for i := range units {
 		u := &units[i]
 		if u.Exactly == nil {
 			continue
 		}
-		found, err := w.driver.instances(ctx, u)
+		found, err := w.driver.instances(ctx, u, last[u.Name])
 		if err != nil {
 			return "", err
 		}
 		facts["instances."+u.Name] = fmt.Sprint(len(found))
 		if len(found) != *u.Exactly {
-			return fmt.Sprintf("%s has %d instances (pid %s), want exactly %d", u.Name, len(found), pids(found), *u.Exactly), nil
+			return fmt.Sprintf("%s has %d instances (%s), want exactly %d", u.Name, len(found), strings.Join(found, ", "), *u.Exactly), nil
 		}
 	}
 	return "", nil
-}
-
-// probe asks once whether a unit works. What it answers decides; that nothing
-// listens is an answer too. Anything else is not knowing.
-func (w *work) probe(ctx context.Context, u *unit) (string, error) {
-	if !u.Healthy.given() {
-		return "", nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	if len(u.Healthy.Argv) > 0 {
-		return w.probeProgram(ctx, u)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.Healthy.URL, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := w.env.HTTP.RoundTrip(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return "nothing listens at " + u.Healthy.URL, nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil {
-		return "", fmt.Errorf("read the answer: %w", err)
-	}
-	if !slices.Contains(u.Healthy.Status, resp.StatusCode) {
-		return fmt.Sprintf("%s answers %d", u.Healthy.URL, resp.StatusCode), nil
-	}
-	return "", nil
-}
-
-func (w *work) probeProgram(ctx context.Context, u *unit) (string, error) {
-	argv, err := check.Args(u.Healthy.Argv, false)
-	if err != nil {
-		return "", err
-	}
-	result, err := w.host.Exec(ctx, check.Command{Argv: argv, Dir: u.Dir, User: u.User})
-	switch {
-	case err != nil:
-		return "", err
-	case result.Signal != "":
-		return "", fmt.Errorf("%s was ended by signal: %s", argv[0], result.Signal)
-	case result.Code != 0:
-		return fmt.Sprintf("%s ended with exit %d", argv[0], result.Code), nil
-	}
-	return "", nil
-}
-
-// tail gives the end of a unit's log for a reason, with its own secrets taken
-// out before it is shortened.
-func (w *work) tail(ctx context.Context, u *unit) string {
-	result, err := w.host.Exec(ctx, check.Command{Argv: []string{"tail", "-n", tailLines, "--", u.log()}})
-	if err != nil || result.Code != 0 {
-		return ""
-	}
-	text := bytes.TrimSpace(result.Stdout)
-	for _, s := range w.secrets {
-		text = bytes.ReplaceAll(text, []byte(s.Reveal()), []byte(secret.Redacted))
-	}
-	if len(text) == 0 {
-		return ""
-	}
-	lines := strings.Split(strings.ToValidUTF8(string(text), "\uFFFD"), "\n")
-	for i, line := range lines {
-		if len(line) > tailWidth {
-			lines[i] = strings.ToValidUTF8(line[:tailWidth], "") + "…"
-		}
-	}
-	return "; its log ends: " + strings.Join(lines, " / ")
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -23,7 +22,7 @@ const (
 )
 
 // processes is the driver for programs that allclear itself starts.
-type processes struct{ host check.Host }
+type processes struct{ *work }
 
 // log is the unit's log file.
 func (u *unit) log() string {
@@ -33,12 +32,13 @@ func (u *unit) log() string {
 	return strings.TrimSuffix(u.PIDFile, path.Ext(u.PIDFile)) + ".log"
 }
 
-// status reads the pid file and compares it with the process that has the pid
+// look reads the pid file and compares it with the process that has the pid
 // now. A pid that belongs to a later start, or to another boot, is not the unit.
-func (p *processes) status(ctx context.Context, u *unit) (status, error) {
+func (p *processes) look(ctx context.Context, u *unit) (status, error) {
+	stopped := status{phase: down}
 	text, err := p.host.ReadFile(ctx, u.PIDFile, maxPIDFile)
-	if missing(err) {
-		return status{}, nil
+	if gone(err) {
+		return stopped, nil
 	}
 	if err != nil {
 		return status{}, fmt.Errorf("read the pid file of %s: %w", u.Name, err)
@@ -47,9 +47,9 @@ func (p *processes) status(ctx context.Context, u *unit) (status, error) {
 	if err != nil {
 		return status{}, fmt.Errorf("read the pid file of %s: %w", u.Name, err)
 	}
-	now, err := p.stat(ctx, kept.PID)
-	if missing(err) {
-		return status{}, nil
+	now, err := statOf(ctx, p.host, kept.PID)
+	if gone(err) {
+		return stopped, nil
 	}
 	if err != nil {
 		return status{}, fmt.Errorf("look at pid %d of %s: %w", kept.PID, u.Name, err)
@@ -65,8 +65,13 @@ func (p *processes) status(ctx context.Context, u *unit) (status, error) {
 		}
 		kept.Ticks, kept.Boot = now.Ticks, id
 	}
-	alive := !now.Ended() && now.Ticks == kept.Ticks && kept.Boot == id
-	return status{running: alive, process: kept, key: kept.Key}, nil
+	if now.Ended() || now.Ticks != kept.Ticks || kept.Boot != id {
+		return stopped, nil
+	}
+	return status{
+		phase: up, why: fmt.Sprintf("pid %d, started at tick %s", kept.PID, kept.Ticks), process: kept,
+		instances: []instance{{ID: "process", Start: fmt.Sprint(kept.PID, " ", kept.Ticks, " ", kept.Boot)}},
+	}, nil
 }
 
 func parsePID(text []byte) (check.Process, error) {
@@ -84,71 +89,34 @@ func parsePID(text []byte) (check.Process, error) {
 	return p, nil
 }
 
-func (p *processes) stat(ctx context.Context, pid int) (check.Stat, error) {
-	text, err := p.host.ReadFile(ctx, fmt.Sprintf("/proc/%d/stat", pid), maxProc)
+func statOf(ctx context.Context, host check.Host, pid int) (check.Stat, error) {
+	text, err := host.ReadFile(ctx, fmt.Sprintf("/proc/%d/stat", pid), maxProc)
 	if err != nil {
 		return check.Stat{}, err
 	}
 	return check.ParseStat(text)
 }
 
-// missing reports whether an error means that there is no such file or process;
+// gone reports whether an error means that there is no such file or process;
 // reading /proc of a process that ends meanwhile gives ESRCH.
-func missing(err error) bool {
+func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-func (p *processes) start(ctx context.Context, u *unit, env []string, key string) error {
-	supervisor, ok := p.host.(check.Supervisor)
-	if !ok {
-		return fmt.Errorf("host %s cannot start programs that stay", p.host.Name())
-	}
-	argv, err := check.Args(u.Argv, false)
-	if err != nil {
-		return err
-	}
-	_, err = supervisor.Start(ctx, check.Detached{
-		Command: check.Command{Argv: argv, Dir: u.Dir, Env: env, User: u.User}, Log: u.log(), PIDFile: u.PIDFile, Key: key,
-	})
-	return err
+// instances looks through all processes of the host.
+func (p *processes) instances(ctx context.Context, u *unit, _ status) ([]string, error) {
+	return processesOf(ctx, p.host, u)
 }
 
-// signal sends SIGKILL to the whole group, so that no worker outlives its
-// master; the others go to the master, which knows how to pass them on.
-func (p *processes) signal(ctx context.Context, st status, s check.Signal) error {
-	supervisor, ok := p.host.(check.Supervisor)
-	if !ok {
-		return fmt.Errorf("host %s cannot signal programs", p.host.Name())
-	}
-	// A program that was not started here may share its group with others.
-	group := s == check.Kill && st.process.Key != ""
-	err := supervisor.Signal(ctx, st.process, s, group)
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
-
-func (p *processes) forget(ctx context.Context, u *unit) error {
-	result, err := p.host.Exec(ctx, check.Command{Argv: []string{"rm", "-f", "--", u.PIDFile}})
-	if err == nil && result.Code != 0 {
-		err = fmt.Errorf("rm ended with exit %d", result.Code)
-	}
-	if err != nil {
-		return fmt.Errorf("remove the pid file of %s: %w", u.Name, err)
-	}
-	return nil
-}
-
-// instances looks through all processes of the host. A process whose parent is
-// one as well is its worker, not an instance.
-func (p *processes) instances(ctx context.Context, u *unit) ([]int, error) {
+// processesOf looks through all processes of a host for those that are the unit's.
+// A process whose parent is one as well is its worker, not an instance.
+func processesOf(ctx context.Context, host check.Host, u *unit) ([]string, error) {
 	if len(u.Argv) == 0 && u.Match == nil {
 		return nil, nil
 	}
 	// Only the names are listed: looking into the folder of a process that ends
 	// meanwhile is an error of the listing, but means nothing.
-	paths, err := p.host.Glob(ctx, "/proc/[0-9]*")
+	paths, err := host.Glob(ctx, "/proc/[0-9]*")
 	if err != nil {
 		return nil, fmt.Errorf("list the processes: %w", err)
 	}
@@ -157,8 +125,8 @@ func (p *processes) instances(ctx context.Context, u *unit) ([]int, error) {
 	}
 	found := map[int]check.Stat{}
 	for _, path := range paths {
-		line, err := p.host.ReadFile(ctx, path+"/cmdline", maxProc)
-		if missing(err) {
+		line, err := host.ReadFile(ctx, path+"/cmdline", maxProc)
+		if gone(err) {
 			continue
 		}
 		if err != nil {
@@ -171,8 +139,8 @@ func (p *processes) instances(ctx context.Context, u *unit) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the processes: %s is malformed", path)
 		}
-		st, err := p.stat(ctx, pid)
-		if err != nil && !missing(err) {
+		st, err := statOf(ctx, host, pid)
+		if err != nil && !gone(err) {
 			return nil, fmt.Errorf("list the processes: %w", err)
 		}
 		if err == nil && !st.Ended() {
@@ -186,7 +154,11 @@ func (p *processes) instances(ctx context.Context, u *unit) ([]int, error) {
 		}
 	}
 	slices.Sort(top)
-	return top, nil
+	var names []string
+	for _, pid := range top {
+		names = append(names, fmt.Sprint("pid ", pid))
+	}
+	return names, nil
 }
 
 // is reports whether a command line (words ended by NUL) is the unit's. An

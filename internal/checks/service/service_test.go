@@ -24,15 +24,15 @@ func TestStartLookStop(t *testing.T) {
 	s.do("fail: web does not run", "state: running", web, beat)
 	s.do("pass: stopped: web, beat", "state: stopped", web, beat)
 
-	_, start := s.do("pass: started: web, beat", "do: start", web, beat)
+	_, start := s.do("pass: started: web, beat...", "do: start", web, beat)
 	s.logged("web", "serving as blue green correct-horse")
 	s.probe(start, check.Done)
 	pid := s.pid("web")
-	s.do("pass: started: web, beat", "do: start", web, beat)
+	s.do("pass: started: web, beat...", "do: start", web, beat)
 	if s.pid("web") != pid {
 		t.Error("starting again restarted it")
 	}
-	s.do("pass: running for 80ms without a restart: web, beat", "state: running", web, beat)
+	s.do("pass: running for 80ms without a restart: web, beat; only seen to run, without a health check: beat", "state: running", web, beat)
 	s.do("fail: web runs (pid ...); beat runs (pid ...)", "state: stopped", web, beat)
 
 	stopped, stop := s.do("pass: stopped: beat, web", "do: stop, holds: workers", beat, web)
@@ -150,11 +150,11 @@ func TestStubborn(t *testing.T) {
 func TestReload(t *testing.T) {
 	s := newSite(t)
 	web := s.unit("web", "reload", "")
-	s.do("fail: web does not run", "do: reload", web)
+	s.do("fail: web does not run: not running", "do: reload", web)
 	s.do("pass: ...", "do: start", web)
 	s.logged("web", "ready")
 	pid := s.pid("web")
-	_, inst := s.do("pass: reloaded: web", "do: reload", web)
+	_, inst := s.do("pass: reloaded: web...", "do: reload", web)
 	s.logged("web", "reloaded")
 	if s.pid("web") != pid || inst.Traits.Class != check.Idempotent {
 		t.Errorf("another process, or %+v", inst.Traits)
@@ -253,10 +253,10 @@ func TestLaws(t *testing.T) {
 		{Name: "hang", Params: strings.Replace(list, "stable: 20ms", "stable: 1h", 1), Env: here, Timeout: 100 * time.Millisecond, Want: "error: context deadline exceeded"},
 		{Name: "unknown host", Params: "{on: web-9, units: [" + web + "]}", Env: here, Want: `error: unknown host "web-9"`},
 		{Name: "stopped, by its pid file alone", Params: "{state: stopped, units: [{name: a, pid_file: a.pid}]}", Want: "problem: ...unit a: state: stopped needs run or match: a pid file that is not there proves nothing"},
-		{Name: "no secret", Params: "{do: start, units: [" + strings.Replace(s.unit("x", "idle", ", secret_env: {A: 'env:B'}"), "x.pid", "x.pid", 1) + "]}", Env: here, Want: "error: secret env:B: not set"},
-		{Name: "environment malformed", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: bad.env}]}", Env: func(e *check.Env) { here(e); s.write("bad.env", "A=1\nhunter2\n") }, Want: "error: read the environment of e: bad.env:2: want NAME=value"},
-		{Name: "environment missing", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: no.env}]}", Env: here, Want: "error: read the environment of e: ..."},
-		{Name: "environment denied", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env: {LD_PRELOAD: x}}]}", Env: here, Want: "error: environment variable LD_PRELOAD may not be set..."},
+		{Name: "no secret", Params: "{do: start, units: [" + strings.Replace(s.unit("x", "idle", ", secret_env: {A: 'env:B'}"), "x.pid", "x.pid", 1) + "]}", Env: here, Want: "error: start x: secret env:B: not set"},
+		{Name: "environment malformed", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: bad.env}]}", Env: func(e *check.Env) { here(e); s.write("bad.env", "A=1\nhunter2\n") }, Want: "error: start e: read the environment of e: bad.env:2: want NAME=value"},
+		{Name: "environment missing", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: no.env}]}", Env: here, Want: "error: start e: read the environment of e: ..."},
+		{Name: "environment denied", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env: {LD_PRELOAD: x}}]}", Env: here, Want: "error: start e: environment variable LD_PRELOAD may not be set..."},
 		{Name: "problem: no units", Params: "{units: []}", Want: "problem: ...units lists nothing"},
 		{Name: "problem: twice", Params: "{units: [{name: a, pid_file: p}, {name: a, pid_file: q}]}", Want: "problem: ...stands there twice"},
 		{Name: "problem: nothing to start", Params: "{do: start, units: [{name: a, pid_file: p}]}", Want: "problem: ...unit a: needs run..."},

@@ -39,6 +39,7 @@ func Types() []*check.Type {
 		web.HTTP, web.Flow,
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
+		git.Checkout, git.Switch,
 		forge.Approvals, forge.Checks,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,

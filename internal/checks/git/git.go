@@ -1,6 +1,6 @@
-// Package git holds the types that read and write Git repositories. They use the
-// git program, with everything switched off that a repository or an address could
-// use to run something else.
+// Package git holds the types that read and write Git repositories and deploy from
+// them. They use the git program, with everything switched off that a repository
+// or an address could use to run something else.
 package git
 
 import (
@@ -20,6 +20,9 @@ const maxText = 4 << 20
 type repo struct {
 	host check.Host
 	dir  string
+	// env says where git finds the repository, the files and its index, when that is
+	// not what dir has.
+	env []string
 }
 
 // safe switches off what a repository's own configuration or an address could
@@ -50,7 +53,7 @@ func (r repo) try(ctx context.Context, args ...string) (check.Result, error) {
 // atMost runs git and takes no more than limit bytes of output.
 func (r repo) atMost(ctx context.Context, limit int64, args ...string) (check.Result, error) {
 	result, err := r.host.Exec(ctx, check.Command{
-		Argv: append(append([]string{"git"}, safe()...), args...), Dir: r.dir, Env: gitEnv(), Limit: limit,
+		Argv: append(append([]string{"git"}, safe()...), args...), Dir: r.dir, Env: append(gitEnv(), r.env...), Limit: limit,
 	})
 	if err != nil {
 		return result, fmt.Errorf("git %s: %w", verb(args), err)

@@ -157,7 +157,7 @@ func (r *revision) wanted(ctx context.Context, env *check.Env, on string) (wante
 			return wanted{name: name, sha: sha}.named(), nil
 		}
 	}
-	return wanted{}, fmt.Errorf("the repository knows no %s", name)
+	return wanted{}, refuse("the repository knows no %s", name)
 }
 
 // named adds the names under which a version is commonly reported.

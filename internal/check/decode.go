@@ -103,6 +103,30 @@ func (d *decoder) long(node *yaml.Node, params []Param) *yaml.Node {
 	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{key, node}, Line: node.Line, Column: node.Column}
 }
 
+// onHost puts the item's own host where the type's parameter on would stand.
+func (d *decoder) onHost(node *yaml.Node, params []Param) *yaml.Node {
+	if d.src.Host == "" || !slices.ContainsFunc(params, isHost) {
+		return node
+	}
+	before := len(d.problems)
+	mapping := d.long(node, params)
+	if mapping == nil {
+		d.problems = d.problems[:before] // params says it
+		return node
+	}
+	for i := 0; i < len(mapping.Content); i += 2 {
+		if key := mapping.Content[i]; key.Value == "on" {
+			d.add(key, "%s: on stands here and among the item's own keys", d.owner).Hint = "keep the item's own"
+			return mapping
+		}
+	}
+	named := *mapping
+	named.Content = append(slices.Clone(mapping.Content),
+		&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "on", Line: node.Line, Column: node.Column},
+		&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: d.src.Host, Line: node.Line, Column: node.Column})
+	return &named
+}
+
 func (d *decoder) unknown(key *yaml.Node, params []Param) {
 	p := d.add(key, "unknown parameter %q of %s", key.Value, d.owner)
 	p.Allowed = names(params)

@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -64,6 +65,10 @@ type Source struct {
 	Lines func(line int) string
 	// Vars gives the values of ${name}; nil means that there are none.
 	Vars Vars
+	// Host is the host that the item runs on, by its name; it stands for the
+	// parameter on, which is not to be written then. Empty means that the
+	// parameter decides.
+	Host string
 	// Frozen says that these are a plan's parameters, in which what the plan knew
 	// has been put in: an unknown ${name} is text.
 	Frozen bool
@@ -86,6 +91,7 @@ func Define[P any, PP interface {
 	t.decode = func(node *yaml.Node, src Source) (*Instance, diag.Problems) {
 		p := PP(new(P))
 		d := newDecoder(desc.Name, src)
+		node = d.onHost(node, params)
 		json := d.params(node, reflect.ValueOf(p).Elem(), params)
 		if len(d.problems) > 0 {
 			return nil, d.problems
@@ -106,6 +112,12 @@ func Define[P any, PP interface {
 	}
 	return t
 }
+
+// RunsOnHosts tells whether the type has a parameter on for one host.
+func (t *Type) RunsOnHosts() bool { return slices.ContainsFunc(t.Params, isHost) }
+
+// isHost tells whether a parameter is the one host that a type works on.
+func isHost(p Param) bool { return p.Name == "on" && p.Type == "string" }
 
 // Decode reads parameters strictly: an unknown name, a wrong type or a missing
 // value is a problem with its place. A nil node means no parameters.

@@ -146,7 +146,7 @@ func (d *settingsDecoder) setting(name string, n *yaml.Node) {
 	case "needs":
 		s.Needs = d.words(name, n, nil)
 	case "on":
-		s.On = d.words(name, n, nil)
+		d.on(n)
 	case "evidence":
 		s.Evidence = d.words(name, n, EvidenceKinds())
 	case "gate":

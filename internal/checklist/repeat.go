@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -29,6 +30,43 @@ func (d *settingsDecoder) fields(name string, n *yaml.Node, keys []string, take 
 		}
 	}
 	return true
+}
+
+// isBatch tells whether a text says how many hosts, as a number or as a share.
+func isBatch(text string) bool {
+	number, share := strings.CutSuffix(text, "%")
+	n, err := strconv.Atoi(number)
+	return err == nil && n >= 1 && (n <= 100 || !share && n <= maxBatch) && strconv.Itoa(n) == number
+}
+
+// maxBatch bounds on.batch, in hosts.
+const maxBatch = 99999
+
+// on reads one host, a list of them, or a mapping that also says how to go on from
+// one to the next.
+func (d *settingsDecoder) on(n *yaml.Node) {
+	var v On
+	before := d.problems()
+	if n.Kind != yaml.MappingNode {
+		v.Hosts = d.words("on", n, nil).Value
+	} else {
+		d.fields("on", n, []string{"hosts", "batch", "max_failures"}, func(key string, value *yaml.Node) {
+			switch key {
+			case "hosts":
+				v.Hosts = d.words("on.hosts", value, nil).Value
+			case "batch":
+				if v.Batch = d.word("on.batch", value, nil); v.Batch.IsSet() && !isBatch(v.Batch.Value) {
+					d.add(value, "on.batch: want a number of hosts or a share of them, got %s", nodeWord(value)).Hint = "such as 1, 5 or 25%"
+				}
+			case "max_failures":
+				v.MaxFailures = d.number("on.max_failures", value, 0).Value
+			}
+		})
+		d.missing("on", n, "hosts")
+	}
+	if d.problems() == before {
+		d.block.Settings.On = set(d, n, v)
+	}
 }
 
 // missing reports keys that a mapping must have.

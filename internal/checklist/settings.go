@@ -69,8 +69,8 @@ type Settings struct {
 	Needs Setting[[]Word]
 	// Gate names the phase whose gate the item belongs to.
 	Gate Setting[string]
-	// On names the hosts or groups that the item runs on.
-	On Setting[[]Word]
+	// On says on which hosts the item runs.
+	On Setting[On]
 	// Evidence says what an attestation must bring; see EvidenceKinds.
 	Evidence Setting[[]Word]
 	// FreshFor is how long a verdict holds; more than 0. A day may be written d.
@@ -90,6 +90,19 @@ type Settings struct {
 
 // Word is one entry of a list with its place.
 type Word = Setting[string]
+
+// On says on which hosts an item runs, and how it goes from one to the next.
+type On struct {
+	// Hosts are names of hosts and of groups of them.
+	Hosts []Word
+	// Batch is how many hosts are worked on at once: a number of at least 1, or a
+	// share of all of them such as 25%. Not written, it is one for an action and
+	// all of them for anything else.
+	Batch Word
+	// MaxFailures is how many hosts may be without success before no further one is
+	// begun; 0 when not written.
+	MaxFailures int
+}
 
 // Retry says how a failed attempt is repeated.
 type Retry struct {

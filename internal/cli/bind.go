@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"maps"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +39,7 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	}
 	p, problems := plan.Bind(plan.Input{
 		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(), Unfilled: s.cfg.UnfilledRoles(),
-		Hosts: slices.Sorted(maps.Keys(s.env.Hosts)),
+		Hosts: s.env.Addresses(), Groups: s.env.Groups,
 		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous)},
 		Facts: s.facts(ctx, release, previous, given),
 		Plan: run.Plan{

@@ -134,7 +134,7 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 	for _, ph := range pl.Phases {
 		var rows []*run.Item
 		for i := range pl.Items {
-			if pl.Items[i].Gate == ph.ID {
+			if pl.Items[i].Gate == ph.ID && pl.Items[i].Host == "" { // hosts are counted with their rollout
 				rows = append(rows, &pl.Items[i])
 			}
 		}
@@ -149,7 +149,7 @@ func writePlan(w io.Writer, p paper, pl *run.Plan, file string) error {
 					fmt.Fprintf(&b, "  %s\n", p.cut(pl.SectionTitle(section), p.width-2))
 				}
 			}
-			writePlanItem(&b, p, it)
+			writePlanItem(&b, p, pl, it)
 		}
 	}
 	writePlanFoot(&b, p, pl, file)
@@ -175,7 +175,7 @@ func kinds(rows []*run.Item) string {
 			na++
 			continue
 		}
-		n[it.Kind]++
+		n[kindOf(it)]++
 	}
 	var parts []string
 	for _, k := range []run.Kind{run.Check, run.Action, run.Watch, run.Attest, run.Signoff} {
@@ -189,9 +189,56 @@ func kinds(rows []*run.Item) string {
 	return strings.Join(parts, ", ")
 }
 
-func writePlanItem(b *strings.Builder, p paper, it *run.Item) {
-	sign := map[run.Kind]string{run.Check: "?", run.Action: "~", run.Watch: "o", run.Attest: "!", run.Signoff: "#", run.Group: ">"}[it.Kind]
-	right := it.Type
+// written lists the items as the checklist has them: hosts count with their
+// rollout.
+func written(pl *run.Plan) []*run.Item {
+	var out []*run.Item
+	for i := range pl.Items {
+		if pl.Items[i].Host == "" {
+			out = append(out, &pl.Items[i])
+		}
+	}
+	return out
+}
+
+// allKinds counts every item by its kind, and how many of all do not apply.
+func allKinds(pl *run.Plan) string {
+	n, na := map[run.Kind]int{}, 0
+	for _, it := range written(pl) {
+		n[kindOf(it)]++
+		if it.Applies == run.NotApplicable {
+			na++
+		}
+	}
+	var parts []string
+	for _, k := range []run.Kind{run.Check, run.Action, run.Watch, run.Attest, run.Signoff, run.Group} {
+		if n[k] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[k], k))
+		}
+	}
+	text := strings.Join(parts, ", ")
+	if na > 0 {
+		text += fmt.Sprintf("; %d of them n/a", na)
+	}
+	return text
+}
+
+// kindOf is an item's kind; a rollout counts as what its hosts' items are.
+func kindOf(it *run.Item) run.Kind {
+	if it.Rollout != nil {
+		return it.Rollout.Kind
+	}
+	return it.Kind
+}
+
+func writePlanItem(b *strings.Builder, p paper, pl *run.Plan, it *run.Item) {
+	text, sign := it.Text, map[run.Kind]string{run.Check: "?", run.Action: "~", run.Watch: "o", run.Attest: "!", run.Signoff: "#", run.Group: ">"}[kindOf(it)]
+	hosts := ""
+	if it.Rollout != nil {
+		hosts = fmt.Sprintf(" on %d hosts, %d at a time", len(it.Children), it.Rollout.Batch)
+		it = pl.Item(it.Children[0])
+	}
+	right := it.Type + hosts
 	switch {
 	case it.Applies == run.NotApplicable:
 		right = "n/a: " + it.When
@@ -206,7 +253,7 @@ func writePlanItem(b *strings.Builder, p paper, it *run.Item) {
 	case it.Undo != "":
 		right = it.Type + "  undo: " + it.Undo
 	}
-	writeColumns(b, p, "    "+sign+" ", it.Text, right)
+	writeColumns(b, p, "    "+sign+" ", text, right)
 }
 
 // writeColumns writes a text and what stands right of it, each wrapped in its own
@@ -267,7 +314,8 @@ func writePlanFoot(b *strings.Builder, p paper, pl *run.Plan, file string) {
 	}
 	slices.Sort(people)
 	fmt.Fprintln(b)
-	say("%s from %s: ~ action, ? check, o watch, ! attestation, # sign-off", plural(len(pl.Items), "item"), filepath.ToSlash(file))
+	say("%s from %s: %s", plural(len(written(pl)), "item"), filepath.ToSlash(file), allKinds(pl))
+	say("~ action, ? check, o watch, ! attestation, # sign-off")
 	changed := plural(actions, "action")
 	if irreversible > 0 {
 		changed += fmt.Sprintf(", %d without a way back", irreversible)

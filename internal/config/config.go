@@ -60,6 +60,7 @@ type Environment struct {
 	Vars        map[string]string        `param:"vars" doc:"values for ${env.NAME}" default:""`
 	Windows     map[string]time.Duration `param:"windows" doc:"lengths for ${env.windows.NAME}" default:""`
 	Hosts       map[string]Host          `param:"hosts" doc:"machines and containers that on: and hosts: name" default:""`
+	Groups      map[string][]string      `param:"groups" doc:"names for several hosts, for on:" default:""`
 	Maintenance Maintenance              `param:"maintenance" doc:"how checks pass the maintenance page" default:""`
 	Lease       Lease                    `param:"lease" doc:"where the right to deploy is kept" default:""`
 	Protected   *bool                    `param:"protected" doc:"ask for the environment's name before a run" default:"true"`

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,6 +47,52 @@ func (v *validator) hosts(path []string, hosts map[string]Host) {
 		}
 		v.host(append(parent, name), hosts[name])
 	}
+}
+
+// groups holds that every group names hosts, each once, and has a name of its own.
+func (v *validator) groups(path []string, env Environment) {
+	parent := append(slices.Clone(path), "groups")
+	for _, name := range slices.Sorted(maps.Keys(env.Groups)) {
+		v.short(parent, "group", name)
+		if _, host := env.Hosts[name]; host || name == "local" || name == "localhost" {
+			v.key(parent, name, "group %q has the name of a host", name)
+		}
+		if len(env.Groups[name]) == 0 {
+			v.key(parent, name, "group %q has no hosts", name)
+		}
+		seen := map[string]bool{}
+		for i, host := range env.Groups[name] {
+			at := append(slices.Clone(parent), name, strconv.Itoa(i))
+			if _, known := env.Hosts[host]; !known && host != "local" {
+				p := v.at(at, "groups: the environment has no host %q", host)
+				p.Allowed = append(slices.Sorted(maps.Keys(env.Hosts)), "local")
+			}
+			if seen[host] {
+				v.at(at, "groups: %q stands in %s twice", host, name)
+			}
+			seen[host] = true
+		}
+	}
+}
+
+// Addresses gives for each host the address or name that it is reached by.
+func (e Environment) Addresses() map[string]string {
+	out := map[string]string{}
+	for name, h := range e.Hosts {
+		_, address, found := strings.Cut(h.SSH, "@")
+		switch {
+		case h.Docker != "":
+			address = h.Docker
+		case h.Compose != nil:
+			address = h.Compose.Service
+		case h.Kubectl != nil:
+			address = h.Kubectl.Pod
+		case !found:
+			address = h.SSH
+		}
+		out[name] = address
+	}
+	return out
 }
 
 func (v *validator) host(path []string, h Host) {

@@ -146,6 +146,7 @@ func (v *validator) environment(path []string, env Environment) {
 	}
 	v.variables(path, env)
 	v.hosts(path, env.Hosts)
+	v.groups(path, env)
 	for name, length := range env.Windows {
 		if length <= 0 {
 			v.at(at("windows", name), "windows: %s must be longer than nothing", name)

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"go.yaml.in/yaml/v4"
@@ -21,14 +22,13 @@ func (b *binder) hosts(t *checklist.Type, inst *check.Instance) {
 	var named struct {
 		On string `json:"on"`
 	}
-	isHost := func(p check.Param) bool { return p.Name == "on" && p.Type == "string" }
-	if slices.ContainsFunc(inst.Type.Params, isHost) && json.Unmarshal(inst.Params, &named) == nil {
+	if inst.Type.RunsOnHosts() && json.Unmarshal(inst.Params, &named) == nil {
 		b.host(t, "on", named.On, inst.Traits.Supervises)
 	}
 }
 
 func (b *binder) host(t *checklist.Type, key, name string, supervises bool) {
-	known := slices.Contains(b.Hosts, name)
+	_, known := b.Hosts[name]
 	if name == "" || name == "local" || name == "localhost" || known && !supervises {
 		return
 	}
@@ -42,8 +42,8 @@ func (b *binder) host(t *checklist.Type, key, name string, supervises bool) {
 		return
 	}
 	p := b.problem(pos, width, "%s: the environment has no host %q", key, name)
-	p.Allowed = append([]string{"local"}, b.Hosts...)
-	if near := diag.Nearest(name, b.Hosts); near != "" {
+	p.Allowed = append([]string{"local"}, slices.Sorted(maps.Keys(b.Hosts))...)
+	if near := diag.Nearest(name, p.Allowed); near != "" {
 		p.Hint = fmt.Sprintf("did you mean %q?", near)
 	} else {
 		p.Hint = "hosts: of the environment in allclear.yaml says how each is reached"

@@ -67,8 +67,16 @@ func (b *binder) decode(t *checklist.Type) *check.Instance {
 		}
 		return nil
 	}
-	inst, problems := typ.Decode(t.Params, check.Source{File: b.Checklist.File, Lines: b.Checklist.Line, Vars: b.Vars})
+	vars := b.Vars
+	host := &hostVars{Vars: vars, name: b.on, address: b.Hosts[b.on]}
+	if b.on != "" {
+		vars = host
+	}
+	inst, problems := typ.Decode(t.Params, check.Source{File: b.Checklist.File, Lines: b.Checklist.Line, Vars: vars, Host: b.on})
 	b.problems = append(b.problems, problems...)
+	if inst != nil && b.on != "" && !typ.RunsOnHosts() && !host.used {
+		b.problem(t.Pos, len(t.Name), "on: %s runs on no host, and no parameter of it holds ${host.name} or ${host.address}", t.Name)
+	}
 	return inst
 }
 

@@ -38,8 +38,11 @@ type Input struct {
 	// Roles are those that the configuration knows, Unfilled those among them that
 	// nobody has.
 	Roles, Unfilled []string
-	// Hosts are the names that on: and hosts: may have, beside this machine.
-	Hosts []string
+	// Hosts are the names that on: and hosts: may have, beside this machine, with the
+	// address that each is reached by.
+	Hosts map[string]string
+	// Groups are names for several hosts.
+	Groups map[string][]string
 	// Plan carries what is known about the run: project, environment, releases,
 	// digests and rules.
 	Plan run.Plan
@@ -81,6 +84,8 @@ type binder struct {
 	// bound is the checklist item behind each plan item.
 	bound []*checklist.Item
 	needs [][]checklist.Word
+	// on is the host that the item being bound runs on, by on:.
+	on string
 }
 
 func (b *binder) problem(pos diag.Pos, width int, format string, args ...any) *diag.Problem {
@@ -136,11 +141,12 @@ func (b *binder) bindItem(ph *checklist.Phase, sec *checklist.Section, item *che
 	for _, child := range item.Children {
 		out.Children = append(out.Children, child.ID)
 	}
-	b.bindType(&out, item, own)
-	b.watch(&out, own)
-	b.plan.Items = append(b.plan.Items, out)
-	b.bound = append(b.bound, item)
-	b.needs = append(b.needs, append(append(settings(ph.Block).Needs.Value, settings(sec.Block).Needs.Value...), own.Needs.Value...))
+	needs := slices.Concat(settings(ph.Block).Needs.Value, settings(sec.Block).Needs.Value, own.Needs.Value)
+	for _, bound := range b.bindOn(out, item, own) {
+		b.plan.Items = append(b.plan.Items, bound)
+		b.bound = append(b.bound, item)
+		b.needs = append(b.needs, needs)
+	}
 }
 
 // gate moves an item into another phase's gate.
@@ -223,6 +229,10 @@ func (b *binder) window(out *run.Item, set checklist.Settings) {
 // bindNeeds resolves needs: to ids. A name may be an id, a pattern of ids, or a
 // section or phase.
 func (b *binder) bindNeeds() {
+	written := map[string]*checklist.Item{}
+	for i := range b.plan.Items {
+		written[b.plan.Items[i].ID] = b.bound[i]
+	}
 	for i, words := range b.needs {
 		for _, w := range words {
 			ids := b.needed(w.Value)
@@ -231,7 +241,7 @@ func (b *binder) bindNeeds() {
 				continue
 			}
 			for _, id := range ids {
-				if id != b.plan.Items[i].ID {
+				if written[id] != b.bound[i] { // nothing waits for itself or its other hosts
 					b.plan.Items[i].Needs = appendNew(b.plan.Items[i].Needs, id)
 				}
 			}

@@ -35,7 +35,7 @@ func bind(t *testing.T, name string, src []byte) string {
 	types := catalog.ByName()
 	list, problems := checklist.ParseWith(name, src, checklist.Options{Types: slices.Sorted(maps.Keys(types))})
 	p, bound := plan.Bind(plan.Input{
-		Checklist: list, Types: types, Roles: cfg.RoleNames(), Unfilled: cfg.UnfilledRoles(), Hosts: slices.Sorted(maps.Keys(cfg.Environments["test"].Hosts)),
+		Checklist: list, Types: types, Roles: cfg.RoleNames(), Unfilled: cfg.UnfilledRoles(), Hosts: cfg.Environments["test"].Addresses(), Groups: cfg.Environments["test"].Groups,
 		Vars: config.Vars{Project: cfg.Project, Env: cfg.Environments["test"]},
 	})
 	var out bytes.Buffer

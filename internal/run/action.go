@@ -192,7 +192,7 @@ func (m *machine) undoFinished(i int, e Event) {
 	if it.Holds != "" && m.Held[it.Holds] == it.ID {
 		m.release(it.Holds)
 	}
-	m.learn(e.Sets)
+	m.learnOf(i, e.Sets)
 }
 
 // undoable reports whether the action can be taken back.

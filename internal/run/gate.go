@@ -99,7 +99,7 @@ func (m *machine) ready(i int, above *prefix, returning, earlier bool) bool {
 			return false
 		}
 	}
-	if !m.allLet(at.needs) {
+	if !m.allLet(at.needs) || !m.nextBatch(i) {
 		return false
 	}
 	switch at.kind {

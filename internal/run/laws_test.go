@@ -55,8 +55,40 @@ func (w *world) becomes(before, after *State, i int, e Event) {
 			}
 		}
 	}
+	if up, n := w.rolloutOf(it.ID); up != nil && was == Pending && (now.Status == Running || now.Status == Watching) {
+		w.rolledOut(after, up, n)
+	}
 	if (now.Status == Pass || now.Status == Done) && !answered(it, now, e) {
 		w.fail("%s becomes %s by %s %q", it.ID, now.Status, e.Type, e.Verdict)
+	}
+}
+
+// rolloutOf finds the rollout that holds an item, and its place in there.
+func (w *world) rolloutOf(id string) (*Item, int) {
+	for i := range w.plan.Items {
+		if n := slices.Index(w.plan.Items[i].Children, id); n >= 0 && w.plan.Items[i].Rollout != nil {
+			return &w.plan.Items[i], n
+		}
+	}
+	return nil, 0
+}
+
+// rolledOut: a host is begun only when those of the batches before are over, and
+// not too many of them without success.
+func (w *world) rolledOut(s *State, up *Item, n int) {
+	failures := 0
+	for _, id := range up.Children[:n/up.Rollout.Batch*up.Rollout.Batch] {
+		i, _ := s.at(id)
+		switch st := s.Items[i].Status; {
+		case s.lets(i):
+		case st == Fail || st == Failed || st == Inconclusive || st == Undone:
+			failures++
+		default:
+			w.fail("%s begins while %s is %s", up.Children[n], id, st)
+		}
+	}
+	if failures > up.Rollout.MaxFailures {
+		w.fail("%s begins although %d hosts are without success", up.Children[n], failures)
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 // waits for everything else of its gate, except on a rollback, where it stands
 // where it is written, so that the decision comes before what it decides. People's
 // items wait for nothing but their needs. Items of a window wait for the window.
-// An item that holds others counts as standing below them. The error names a
-// circle of items that wait for each other, or a need that can never be met.
+// An item that holds others counts as standing below them. What is below a rollout
+// waits for all of its hosts; its hosts wait for those of earlier batches, as far
+// as its failures allow, and for what is above it. The error names a circle of items that wait for each other, or a need that can never be met.
 func Order(p *Plan) error {
 	phases := map[string]*Phase{}
 	for k := range p.Phases {
@@ -26,7 +27,7 @@ func Order(p *Plan) error {
 		sinceAction []string
 		action      string
 	}
-	scopes, byGate := map[string]*above{}, map[string][]string{}
+	scopes, byGate, within := map[string]*above{}, map[string][]string{}, hosts(p)
 	for _, i := range sequence(p) {
 		it := &p.Items[i]
 		gate := phases[it.Gate]
@@ -42,13 +43,20 @@ func Order(p *Plan) error {
 		}
 		up := scopes[key]
 		it.After = slices.Concat(it.Needs, it.Children)
+		kind := kindInOrder(it)
 		switch {
-		case it.Kind == Action:
+		case kind == Action:
 			it.After = append(it.After, up.sinceAction...)
-		case (it.Kind == Check || it.Kind == Watch || it.Kind == Signoff && gate.Rollback) && up.action != "":
+		case (kind == Check || kind == Watch || kind == Signoff && gate.Rollback) && up.action != "":
 			it.After = append(it.After, up.action)
 		}
-		if it.Kind == Action {
+		if host := within[it.ID]; host.rollout != nil {
+			if r := host.rollout.Rollout; r.MaxFailures == 0 {
+				it.After = append(it.After, r.previous(host.rollout.Children, host.n)...)
+			}
+			continue
+		}
+		if kind == Action {
 			up.action, up.sinceAction = it.ID, nil
 		}
 		if waitedFor(gate, it) {
@@ -117,7 +125,8 @@ func scope(gate *Phase, it *Item) string {
 
 // waitedFor reports whether actions below an item wait for it.
 func waitedFor(gate *Phase, it *Item) bool {
-	return it.Kind != Group && (it.Kind != Signoff || gate.Rollback)
+	kind := kindInOrder(it)
+	return kind != Group && (kind != Signoff || gate.Rollback)
 }
 
 // circle looks for items that wait for each other.

@@ -142,6 +142,12 @@ type Item struct {
 	// Missing names targets that the configuration does not set; a plan with
 	// missing targets does not run.
 	Missing []string `json:"missing,omitempty"`
+	// Host is the host that an item is about which stands for one of several, as
+	// what a rollout holds does.
+	Host string `json:"host,omitempty"`
+	// Rollout says how an item goes from host to host; its children are the hosts'
+	// items, in their order.
+	Rollout *Rollout `json:"rollout,omitempty"`
 	// NoReturn marks the point of no return: after it a rollback needs more than code.
 	NoReturn bool `json:"no_return,omitempty"`
 }
@@ -155,6 +161,19 @@ const (
 	NotApplicable Application = "no"
 	Undecided     Application = "unknown"
 )
+
+// Rollout says how an item that is spread over hosts goes on from one to the next.
+type Rollout struct {
+	// Kind is what the hosts' items are.
+	Kind Kind `json:"kind"`
+	// Batch is how many hosts are worked on at once, at least 1. The next ones are
+	// begun when all of these are over.
+	Batch int `json:"batch"`
+	// MaxFailures is how many hosts may be over without success: with one more
+	// nothing further is begun. It opens no gate: each host's item is still to be
+	// green or waived.
+	MaxFailures int `json:"max_failures"`
+}
 
 // Retry says how often a failed or inconclusive item is tried again by itself.
 type Retry struct {

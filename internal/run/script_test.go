@@ -138,6 +138,10 @@ func (c *script) item(words []string) Item {
 		times, every, _ := strings.Cut(r, "/")
 		it.Retry = Retry{Times: c.number(times), Every: c.duration(every)}
 	}
+	if batch := one("batch"); batch != "" {
+		it.Rollout = &Rollout{Kind: Kind(one("of")), Batch: c.number(batch), MaxFailures: c.number(one("max"))}
+	}
+	it.Host = one("host")
 	it.FreshFor = c.duration(one("fresh"))
 	if it.Kind == Watch {
 		length, every, _ := strings.Cut(one("for"), "/")
@@ -227,7 +231,7 @@ func (c *script) meaning(what string, e Event, it *Item) []Event {
 			c.say("error %v", err)
 			return nil
 		}
-		return []Event{{Type: RunStarted, Run: "r", Plan: c.plan, Actor: e.Actor}}
+		return []Event{{Type: RunStarted, Run: "r", Plan: c.plan, Actor: e.Actor, Reason: e.Reason}}
 	case "restart":
 		return []Event{of(RunResumed, "")}
 	case "close":
@@ -304,6 +308,9 @@ func (c *script) say(format string, args ...any) {
 func (c *script) play(e Event) {
 	e.At = c.now
 	if err := Refuse(&c.s, e); err != nil {
+		if e.Type == RunStarted && c.s.Plan == nil && e.Reason != "impossible" { // what follows would say nothing
+			c.t.Fatalf("the run does not begin: %v", err)
+		}
 		c.say("refused: %v", err)
 	}
 	before := c.s

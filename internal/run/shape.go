@@ -28,7 +28,9 @@ type spot struct {
 	window               int
 	needs                []int // its needs and what is below it
 	undoWhen             []int
-	holdsBack, heldCheck bool // what is below it waits for it: actions, checks too
+	holdsBack, heldCheck bool  // what is below it waits for it: actions, checks too
+	earlier              []int // of a rollout: the items of the batches before
+	maxFailures          int   // of a rollout: how many of them may be without success
 }
 
 // section is a section with a window.
@@ -73,7 +75,11 @@ func (p *Plan) Valid() error {
 
 func (it *Item) valid() error {
 	switch it.Kind {
-	case Check, Action, Attest, Signoff, Group:
+	case Group:
+		if r := it.Rollout; r != nil && (r.Batch < 1 || r.MaxFailures < 0 || r.Kind != Check && r.Kind != Action && r.Kind != Watch) {
+			return errors.New("a rollout is of checks, watches or actions, in batches of at least one")
+		}
+	case Check, Action, Attest, Signoff:
 	case Watch:
 		if w := it.Watch; w == nil || w.For < 0 || w.Every < 0 || w.Delay < 0 {
 			return errors.New("a watch needs a rule with times")
@@ -81,8 +87,11 @@ func (it *Item) valid() error {
 	default:
 		return fmt.Errorf("%q is no kind of item", it.Kind)
 	}
-	if strings.TrimSpace(it.ID) == "" {
+	switch {
+	case strings.TrimSpace(it.ID) == "":
 		return errors.New("an item needs an id")
+	case it.Rollout != nil && it.Kind != Group:
+		return errors.New("a rollout holds its hosts' items and is a group")
 	}
 	return nil
 }
@@ -97,18 +106,22 @@ func shapeOf(p *Plan) *shape {
 		s.index[p.Items[i].ID] = i
 		s.spots[i].parent, s.spots[i].window = -1, -1
 	}
-	scopes, windows := map[string]int{}, map[string]int{}
+	scopes, windows, within := map[string]int{}, map[string]int{}, hosts(p)
 	s.order = sequence(p)
 	for i := range p.Items {
 		it, at := &p.Items[i], &s.spots[i]
 		at.kind, at.gate = it.Kind, s.phases[it.Gate]
 		gate := &p.Phases[at.gate]
 		at.scope = number(scopes, scope(gate, it))
-		at.holdsBack = waitedFor(gate, it)
-		at.heldCheck = at.holdsBack && it.Kind == Action
+		at.holdsBack = within[it.ID].rollout == nil && waitedFor(gate, it)
+		at.heldCheck = at.holdsBack && kindInOrder(it) == Action
 		at.needs, at.undoWhen = s.indexes(it.Needs, it.Children), s.indexes(it.UndoWhen)
-		for _, c := range s.indexes(it.Children) {
+		below := s.indexes(it.Children)
+		for n, c := range below {
 			s.spots[c].parent = i
+			if r := it.Rollout; r != nil {
+				s.spots[c].earlier, s.spots[c].maxFailures = below[:n-n%r.Batch], r.MaxFailures
+			}
 		}
 		s.members[at.gate] = append(s.members[at.gate], i)
 		if it.Kind == Signoff {

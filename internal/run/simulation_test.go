@@ -48,13 +48,36 @@ func drawPlan(t *rapid.T) *Plan {
 			if window && it.Kind != Action {
 				it.Window, it.WindowFor = it.Section, 5*time.Second
 			}
-			p.Items = append(p.Items, it)
+			p.Items = append(p.Items, drawRollout(t, it)...)
 		}
 	}
 	if len(p.Items) == 0 {
 		p.Items = []Item{{ID: "p0.i0", Phase: "p0", Section: "p0", Gate: "p0", Kind: Check, Applies: Applies}}
 	}
 	return p
+}
+
+// drawRollout spreads some of the items over hosts.
+func drawRollout(t *rapid.T, it Item) []Item {
+	if it.Kind != Check && it.Kind != Action && it.Kind != Watch || rapid.IntRange(0, 4).Draw(t, "rollout") > 0 {
+		return []Item{it}
+	}
+	hosts := rapid.IntRange(2, 4).Draw(t, "hosts")
+	rollout := it
+	rollout.Kind, rollout.Class, rollout.Retry, rollout.Holds, rollout.Undo, rollout.Watch = Group, Pure, Retry{}, "", "", nil
+	rollout.Rollout = &Rollout{Kind: it.Kind, Batch: rapid.IntRange(1, hosts).Draw(t, "batch"), MaxFailures: rapid.IntRange(0, 2).Draw(t, "max failures")}
+	items := []Item{rollout}
+	for n := range hosts {
+		one := it
+		one.Host = fmt.Sprintf("h%d", n)
+		one.ID = it.ID + "@" + one.Host
+		if one.Holds != "" {
+			one.Holds += "@" + one.Host
+		}
+		items = append(items, one)
+		items[0].Children = append(items[0].Children, one.ID)
+	}
+	return items
 }
 
 func drawItem(t *rapid.T, p *Plan, phase string, n int) Item {

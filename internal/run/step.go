@@ -50,6 +50,21 @@ func (m *machine) tell(i int, about, key, text string) {
 	m.emit(Effect{Type: Notify, Reason: about, Item: m.Plan.Items[i].ID, Text: text})
 }
 
+// learnOf keeps the facts that an item has found. One host of several says nothing
+// about the others: its facts carry its name ("migration.seconds@db-2").
+func (m *machine) learnOf(i int, facts map[string]string) {
+	host := m.Plan.Items[i].Host
+	if host == "" {
+		m.learn(facts)
+		return
+	}
+	named := make(map[string]string, len(facts))
+	for name, value := range facts {
+		named[name+"@"+host] = value
+	}
+	m.learn(named)
+}
+
 // learn keeps facts of the run.
 func (m *machine) learn(facts map[string]string) {
 	if len(facts) == 0 {
@@ -167,7 +182,7 @@ func (m *machine) settle(i int, status Status, e Event) {
 	if e.Target != "" {
 		st.Target = e.Target
 	}
-	m.learn(e.Sets)
+	m.learnOf(i, e.Sets)
 }
 
 // begin starts an item that nothing holds back any more. A sign-off whose

@@ -80,10 +80,20 @@ func itemSettings() map[string]*schema {
 		"by":        several("roles that may resolve the item", plain("")),
 		"needs":     several("ids, globs or sections that the item waits for", plain("")),
 		"gate":      plain("the phase whose gate the item belongs to"),
-		"on":        several("hosts or groups that the item runs on", plain("")),
+		"on":        onSetting(),
 		"evidence":  several("what an attestation must bring", oneOf(checklist.EvidenceKinds())),
 		"fresh_for": about(ref("span"), "how long a verdict holds"),
 	}
+}
+
+func onSetting() *schema {
+	hosts := func() *schema { return several("hosts or groups that the item runs on", plain("")) }
+	spread := fields("also how to go on from one host to the next", []string{"hosts"}, map[string]*schema{
+		"hosts":        hosts(),
+		"batch":        {Type: []string{"integer", "string"}, Pattern: `^([1-9][0-9]{0,4}|([1-9][0-9]?|100)%)$`, Description: "hosts at once, as a number or a share; one for an action, all of them for a check when left out"},
+		"max_failures": about(count(0), "hosts that may be without success before no further one is begun"),
+	})
+	return &schema{AnyOf: append(hosts().AnyOf, spread), Description: "hosts or groups that the item runs on"}
 }
 
 func watchSetting() *schema {

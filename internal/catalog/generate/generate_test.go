@@ -82,7 +82,7 @@ func TestEveryExampleIsAnItem(t *testing.T) {
 			t.Fatalf("%v", problems)
 		}
 		_, problems = plan.Bind(plan.Input{
-			Hosts:     []string{"web-1", "web1", "db1"},
+			Hosts: map[string]string{"web-1": "web-1", "web1": "web1", "db1": "db1"}, Groups: map[string][]string{"web": {"web-1", "web1"}},
 			Checklist: list, Types: types, Vars: exampleVars(),
 			Plan: run.Plan{Project: "tulia", Environment: "production"},
 		})

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -149,6 +150,9 @@ func (b *Book) Get(to string) (Entry, bool) {
 	e, known := b.entries[to]
 	return e, known
 }
+
+// All gives what is known of every target.
+func (b *Book) All() map[string]Entry { return maps.Clone(b.entries) }
 
 // Put writes an entry to the disk before it returns.
 func (b *Book) Put(to string, state State, facts map[string]string) error {

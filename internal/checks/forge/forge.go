@@ -141,7 +141,7 @@ type resolver interface {
 func (g *github) resolve(ctx context.Context, name string) (string, error) {
 	c, err := rest.Get[struct {
 		SHA string `json:"sha"`
-	}](ctx, g.Client, g.repo+"/commits/"+url.PathEscape(name), url.Values{"per_page": {"1"}})
+	}](ctx, g.Client, g.repo+"/commits/"+segments(name), url.Values{"per_page": {"1"}})
 	// 422 is GitHub's answer to a name of the form of a commit that is none.
 	if rest.IsStatus(err, http.StatusNotFound) || rest.IsStatus(err, http.StatusUnprocessableEntity) {
 		return "", g.there(ctx)
@@ -258,6 +258,11 @@ func (p *project) point(ctx context.Context, env *check.Env, r resolver, name st
 		}
 	}
 	return point{}, fmt.Errorf("%s knows no commit %s of %s: push it first", p.service(), strings.Join(candidates, " or "), p.Repo)
+}
+
+// segments escapes a name that may hold slashes: GitHub wants them as they are.
+func segments(name string) string {
+	return (&url.URL{Path: name}).EscapedPath()
 }
 
 // short gives the beginning of a commit for people.

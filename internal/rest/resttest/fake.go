@@ -41,7 +41,8 @@ type Route struct {
 	// Body lists the top-level fields that the JSON body may have, Needs those of
 	// the query or body that must be there.
 	Query, Headers, Body, Needs []string
-	// Lines says that the body is no JSON document but lines, which Answer reads.
+	// Lines says that the body is no JSON document but lines or a file, which Answer
+	// reads.
 	Lines bool
 	// Answer answers. Segments in braces are in r.PathValue by their names.
 	Answer http.HandlerFunc

@@ -40,7 +40,6 @@ func Types() []*check.Type {
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
 		git.Checkout, git.Switch,
-		forge.Approvals, forge.Checks,
 		forge.Approvals, forge.Checks, forge.Release,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,

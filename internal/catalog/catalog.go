@@ -29,6 +29,7 @@ import (
 	"allclear.dev/allclear/internal/checks/service"
 	"allclear.dev/allclear/internal/checks/source"
 	"allclear.dev/allclear/internal/checks/sql"
+	"allclear.dev/allclear/internal/checks/tracker"
 	"allclear.dev/allclear/internal/checks/web"
 )
 
@@ -47,6 +48,7 @@ func Types() []*check.Type {
 		certificate.Certificate, dns.Record,
 		sentry.Event, sentry.Issues, sentry.Release,
 		mail.SMTP,
+		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Signoff,

@@ -28,15 +28,15 @@ var Issues = check.Define[issues](check.Desc{
 
 type issues struct {
 	account
-	Org         string   `param:"org" doc:"organization" default:"${env.sentry_org}"`
-	Project     []string `param:"project" doc:"projects, each by slug or id" default:"${env.sentry_project}"`
-	Environment []string `param:"environment" doc:"environments as Sentry knows them; empty for all" default:"${env.name}"`
-	Release     string   `param:"release" doc:"only what happened in this release, which Sentry must know" default:""`
-	Query       string   `param:"query" doc:"search in Sentry's language" default:"is:unresolved"`
-	Level       []string `param:"level" doc:"only these levels: fatal, error, warning, info, debug, sample" default:""`
-	Since       moment   `param:"since" doc:"only issues seen since: a duration (15m), a time, or a fact (run.started_at); Sentry's own period when left out" default:""`
-	New         bool     `param:"new" doc:"only issues that were first seen then" default:"false"`
-	Max         int      `param:"max" doc:"how many issues are accepted" default:"0"`
+	Org         string       `param:"org" doc:"organization" default:"${env.sentry_org}"`
+	Project     []string     `param:"project" doc:"projects, each by slug or id" default:"${env.sentry_project}"`
+	Environment []string     `param:"environment" doc:"environments as Sentry knows them; empty for all" default:"${env.name}"`
+	Release     string       `param:"release" doc:"only what happened in this release, which Sentry must know" default:""`
+	Query       string       `param:"query" doc:"search in Sentry's language" default:"is:unresolved"`
+	Level       []string     `param:"level" doc:"only these levels: fatal, error, warning, info, debug, sample" default:""`
+	Since       check.Moment `param:"since" doc:"only issues seen since: a duration (15m), a time, or a fact (run.started_at); Sentry's own period when left out" default:""`
+	New         bool         `param:"new" doc:"only issues that were first seen then" default:"false"`
+	Max         int          `param:"max" doc:"how many issues are accepted" default:"0"`
 }
 
 // Validate holds the rules between the parameters.
@@ -58,7 +58,7 @@ func (p *issues) Validate() error {
 		}
 	}
 	switch {
-	case p.New && p.Since.isZero():
+	case p.New && p.Since.IsZero():
 		return errors.New("new goes with since")
 	case p.Max < 0:
 		return errors.New("max: want a number from 0")
@@ -127,8 +127,8 @@ func (p *issues) Run(ctx context.Context, env *check.Env) (check.Outcome, error)
 		}
 	}
 	since := time.Time{}
-	if !p.Since.isZero() {
-		if since, err = p.Since.in(env); err != nil {
+	if !p.Since.IsZero() {
+		if since, err = p.Since.In(env); err != nil {
 			return check.Outcome{}, err
 		}
 		const form = "2006-01-02T15:04:05"

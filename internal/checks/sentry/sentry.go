@@ -4,14 +4,12 @@ package sentry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/rest"
@@ -93,61 +91,6 @@ func list[T any](ctx context.Context, c *rest.Client, path string, query url.Val
 		asked.Set("cursor", link.Query().Get("cursor"))
 	}
 	return fmt.Errorf("Sentry has more than %d pages of %s; narrow what is asked for", rest.MaxPages, path)
-}
-
-// moment is a point in time as people write it: a duration before now, a time, or
-// a fact of the run that holds one.
-type moment struct {
-	ago  time.Duration
-	at   time.Time
-	fact string
-}
-
-var factName = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$`)
-
-// UnmarshalText reads a moment.
-func (m *moment) UnmarshalText(text []byte) error {
-	s := string(text)
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		*m = moment{ago: d}
-		return nil
-	}
-	if at, err := time.Parse(time.RFC3339, s); err == nil {
-		*m = moment{at: at}
-		return nil
-	}
-	if factName.MatchString(s) {
-		*m = moment{fact: s}
-		return nil
-	}
-	return errors.New("want a duration (15m), a time (2026-03-01T14:00:00Z) or the name of a fact (deploy.started_at)")
-}
-
-func (m moment) isZero() bool { return m == moment{} }
-
-// in gives the point in time within a run.
-func (m moment) in(env *check.Env) (time.Time, error) {
-	now := env.Now()
-	at := m.at
-	switch {
-	case m.ago > 0:
-		return now.Add(-m.ago), nil
-	case m.fact == "run.started_at":
-		at = env.Run.StartedAt
-	case m.fact != "":
-		text, known := env.Ledger.Fact(m.fact)
-		if !known {
-			return at, &check.NotSupplied{What: m.fact}
-		}
-		var err error
-		if at, err = time.Parse(time.RFC3339, text); err != nil {
-			return at, fmt.Errorf("the fact %s is no time (%.40q)", m.fact, text)
-		}
-	}
-	if !at.Before(now) {
-		return at, fmt.Errorf("since: %s is not in the past", at.UTC().Format(time.RFC3339))
-	}
-	return at, nil
 }
 
 // short cuts what Sentry says for a message.

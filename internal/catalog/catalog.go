@@ -46,7 +46,6 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
-		sentry.Event, sentry.Issues, sentry.Release,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, maintenance.Maintenance, notify.Notify,

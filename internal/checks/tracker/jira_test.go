@@ -26,7 +26,7 @@ func onJira(t *testing.T, count string, more bool, pages ...string) *desk {
 		if d.closed {
 			status = "done"
 		}
-		return jiraIssue(12, status, "")
+		return jiraIssue(12, status, `,"assignee":{"accountId":"5b10","displayName":"Eve"}`)
 	}
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("me@example.com:"+token))
 	d.Fake = resttest.New(t, http.Header{"Authorization": {basic}},

@@ -11,6 +11,7 @@ import (
 	"allclear.dev/allclear/internal/checks/certificate"
 	"allclear.dev/allclear/internal/checks/command"
 	"allclear.dev/allclear/internal/checks/dns"
+	"allclear.dev/allclear/internal/checks/document"
 	"allclear.dev/allclear/internal/checks/env"
 	"allclear.dev/allclear/internal/checks/file"
 	"allclear.dev/allclear/internal/checks/forge"
@@ -42,6 +43,7 @@ func Types() []*check.Type {
 		git.Revision, git.Tag,
 		git.Checkout, git.Switch,
 		forge.Approvals, forge.Checks, forge.Release,
+		document.Entry,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,

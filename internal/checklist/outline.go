@@ -3,7 +3,6 @@ package checklist
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -241,7 +240,30 @@ func (o *outliner) htmlBlock(n *ast.HTMLBlock) {
 	}
 }
 
-var attribute = regexp.MustCompile(`(?i)\b(id|name|href|src)\s*=\s*(?:"([^"]*)"|'([^']*)')`)
+// attribute finds the next NAME="value" of a piece of HTML, in either quotes, and
+// what follows it. at is where the value begins.
+func attribute(piece []byte, from int) (name, value string, at int) {
+	for i := from; i < len(piece); i++ {
+		if piece[i] != '=' {
+			continue
+		}
+		before := bytes.TrimRight(piece[from:i], " \t\r\n")
+		start := bytes.LastIndexAny(before, " \t\r\n<\"'/") + 1
+		at = i + 1
+		for at < len(piece) && (piece[at] == ' ' || piece[at] == '\t') {
+			at++
+		}
+		if at == len(piece) || piece[at] != '"' && piece[at] != '\'' {
+			continue
+		}
+		end := bytes.IndexByte(piece[at+1:], piece[at])
+		if end < 0 {
+			break
+		}
+		return strings.ToLower(string(before[start:])), string(piece[at+1 : at+1+end]), at + 1
+	}
+	return "", "", -1
+}
 
 // html takes what readers need from a piece of HTML, and blanks its comments.
 func (o *outliner) html(from, to int, comment bool) {
@@ -265,18 +287,12 @@ func (o *outliner) html(from, to int, comment bool) {
 		blankOut(piece[:max(end+len("-->"), 0)])
 		return
 	}
-	for _, m := range attribute.FindAllSubmatchIndex(piece, -1) {
-		value := ""
-		for i := 4; i < 8; i += 2 {
-			if m[i] >= 0 {
-				value = string(piece[m[i]:m[i+1]])
-			}
-		}
-		switch name := strings.ToLower(string(piece[m[2]:m[3]])); name {
+	for name, value, at := attribute(piece, 0); at >= 0; name, value, at = attribute(piece, at+len(value)+1) {
+		switch name {
 		case "id", "name":
 			o.Anchors = append(o.Anchors, value)
-		default:
-			o.Links = append(o.Links, DocumentLink{Destination: value, Line: o.lines.number(from + m[0]), Image: name == "src"})
+		case "href", "src":
+			o.Links = append(o.Links, DocumentLink{Destination: value, Line: o.lines.number(from + at), Image: name == "src"})
 		}
 	}
 }

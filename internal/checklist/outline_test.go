@@ -31,7 +31,7 @@ Setext
   - entry [two](two.md)
 > ## Quoted
 
-<a id="anchor"></a><img src="pic.svg">
+<a class=x id = "anchor"></a><img alt="a = 'b'" src='pic.svg'>
 
 | a | b |
 |---|---|
@@ -89,7 +89,7 @@ Setext
 func TestOutlineOfOddTexts(t *testing.T) {
 	for name, src := range map[string]string{
 		"empty": "", "no line end": "# A", "empty heading": "#\n##\n", "open comment": "<!-- ## a", "open fence": "```\n# a",
-		"comment only": "<!---->", "short comment": "<!-->", "odd html": "<div id='x'", "definition at the end": "[a]: b",
+		"comment only": "<!---->", "short comment": "<!-->", "odd html": "<div id='x'", "odd attributes": "<div =='x' id= id='", "definition at the end": "[a]: b",
 	} {
 		o, err := ReadOutline([]byte(src))
 		if err != nil {

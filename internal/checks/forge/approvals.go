@@ -22,7 +22,7 @@ var approvalsDoc string
 // Approvals is the type forge.approvals.
 var Approvals = check.Define[approvals](check.Desc{
 	Name:    "forge.approvals",
-	Summary: "every commit of the release came by a merged request that enough people had approved as it was merged",
+	Summary: "every commit of the release came by a merged request that enough people approve",
 	Doc:     approvalsDoc,
 })
 

@@ -159,9 +159,13 @@ func TestPathsOnGitHub(t *testing.T) {
 	}
 	long := strings.TrimSuffix(strings.Repeat(`{"filename":"x"},`, 3000), ",")
 	params := `paths: ["**/migrations/**"]`
-	w := touching()
+	w, files := touching(), map[string]string{}
 	checktest.Run(t, forge.Approvals, []checktest.Case{
-		{Name: "one touches", Params: w.params(params + ", by_team: db-reviewers"), Env: run, Want: "pass: 2 commits from ...: 1 to be reviewed, all covered by 1 merged request..."},
+		{Name: "one touches", Params: w.params(params + ", by_team: db-reviewers"), Env: func(e *check.Env) { run(e); keep(e, files) }, Want: "pass: 2 commits from ...: 1 to be reviewed, all covered by 1 merged request...", Check: func(t *testing.T, _ check.Outcome) {
+			if text := files["approvals.json"]; !strings.Contains(text, `"app/migrations/1.py"`) || strings.Contains(text, `"app/c.py"`) {
+				t.Errorf("the evidence holds other files:\n%s", text)
+			}
+		}},
 		{Name: "none touches", Params: w.params("paths: docs/*"), Env: run, Want: "pass: the files of 2 commits from ... to ... were read, and none touches docs/*"},
 		{Name: "team of another", Params: w.params("by_team: other/db"), Env: run, Want: "error: team other/db: ...404..."},
 		{Name: "empty team", Params: touching().set(team, "[]").set(team+"#2", "[]").params("by_team: example/db-reviewers"), Env: run, Want: "error: team example/db-reviewers has no member that the token may see"},

@@ -316,7 +316,15 @@ func (p *release) Examine(ctx context.Context, env *check.Env) (string, error) {
 	if err := pub.may(ctx); err != nil {
 		return "", err
 	}
-	return "the token may write releases of " + p.Repo, nil
+	said := "the token may write releases of " + p.Repo
+	// Notes are often written later, so what is wrong with them is only said.
+	if _, miss, err := p.notes(ctx, env); err != nil || miss != "" {
+		said += "; the notes are not there yet"
+		if miss != "" {
+			said += ": " + miss
+		}
+	}
+	return said, nil
 }
 
 // marked gives the notes of a text, who our mark says made the release, and

@@ -234,8 +234,14 @@ func TestWhatStandsInTheWay(t *testing.T) {
 		"fail: CHANGELOG.md: no section 7 (there are: Unreleased; ...": func(*hubStore, *check.Env) string { return "section: 7" },
 		"fail: CHANGELOG.md: the section v1.1.0 is marked as yanked":   func(*hubStore, *check.Env) string { return "section: v1.1.0" },
 		"fail: the notes of v1.3.0 have 0 characters, fewer than 1":    func(*hubStore, *check.Env) string { return "section: unreleased" },
-		"fail: there is no file NOTES.md":                              func(*hubStore, *check.Env) string { return "from: file, file: NOTES.md" },
-		"error: the release of this run (or give section)...":          func(_ *hubStore, e *check.Env) string { e.Run.Release = ""; return "" },
+		"fail: TWICE.md: 2 sections 1.3.0": func(_ *hubStore, e *check.Env) string {
+			if err := os.WriteFile(filepath.Join(e.Dir, "TWICE.md"), []byte(changelog+"\n## v1.3.0\n"), 0o600); err != nil {
+				panic(err)
+			}
+			return "file: TWICE.md"
+		},
+		"fail: there is no file NOTES.md":                     func(*hubStore, *check.Env) string { return "from: file, file: NOTES.md" },
+		"error: the release of this run (or give section)...": func(_ *hubStore, e *check.Env) string { e.Run.Release = ""; return "" },
 		"error: ...release without number, tag or state": func(s *hubStore, _ *check.Env) string {
 			s.releases = append(s.releases, map[string]any{"id": 1})
 			return ""
@@ -312,6 +318,11 @@ func TestReleaseExaminesWithoutEffect(t *testing.T) {
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || want == "" && said == "" {
 			t.Errorf("%s: %q, %v", text, said, err)
 		}
+	}
+	s.set("/repos/example/shop", `{"permissions":{"push":true}}`)
+	a := newAction(t, s.params(withTag+", section: 7"))
+	if said, err := a.inst.Runner.(check.Examiner).Examine(t.Context(), a.env); err != nil || !strings.Contains(said, "not there yet: CHANGELOG.md: no section 7") {
+		t.Errorf("%q, %v", said, err)
 	}
 	if s.sends != 0 {
 		t.Errorf("%d changes", s.sends)

@@ -25,7 +25,9 @@ type trace struct {
 	Commit string `json:"commit"`
 	Title  string `json:"title"`
 	// Counts is false for a commit outside of the paths that are looked at.
-	Counts   bool        `json:"counts"`
+	Counts bool `json:"counts"`
+	// Files are the first files within the paths.
+	Files    []string    `json:"files,omitempty"`
 	Covered  bool        `json:"covered"`
 	Why      string      `json:"why,omitempty"`
 	Requests []judgement `json:"requests,omitempty"`
@@ -80,7 +82,8 @@ func (w *tracing) trace(ctx context.Context, c commit) error {
 		if err != nil {
 			return err
 		}
-		t.Counts = slices.ContainsFunc(names, w.within)
+		t.Files = w.within(names)
+		t.Counts = len(t.Files) > 0
 		if !t.Counts && cut { // what was left out may be within the paths
 			t.Counts, note = true, " (its list of files is too long to be told whole, so it counts)"
 		}
@@ -102,8 +105,17 @@ func (w *tracing) trace(ctx context.Context, c commit) error {
 	return nil
 }
 
-func (w *tracing) within(file string) bool {
-	return slices.ContainsFunc(w.Paths, func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, file) })
+// within gives the first files that are within the paths.
+func (w *tracing) within(names []string) []string {
+	const most = 20
+	var out []string
+	for _, name := range names {
+		fits := func(pattern string) bool { return doublestar.MatchUnvalidated(pattern, name) }
+		if len(out) < most && !slices.Contains(out, name) && slices.ContainsFunc(w.Paths, fits) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // cover judges the requests that brought a commit; one with enough approvals is

@@ -29,7 +29,8 @@ var Event = check.Define[event](check.Desc{
 })
 
 type event struct {
-	account
+	URL         string     `param:"url" doc:"address of Sentry, without /api/0, for roundtrip; a server of one's own too" default:"https://sentry.io"`
+	Token       secret.Ref `param:"token" doc:"auth token for the API, for roundtrip; SENTRY_AUTH_TOKEN when left out" default:""`
 	DSN         secret.Ref `param:"dsn" doc:"the DSN that the application uses" default:"env:SENTRY_DSN"`
 	Mode        string     `param:"mode" doc:"accept: the event was taken; roundtrip: it can be read back" default:"accept" enum:"accept,roundtrip"`
 	Org         string     `param:"org" doc:"organization, for roundtrip" default:""`
@@ -45,8 +46,8 @@ func (p *event) Validate() error {
 		return fmt.Errorf("url: %w", err)
 	}
 	if p.Mode == "accept" {
-		if p.Org != "" || p.Project != "" || p.AlertRules != 0 {
-			return errors.New("org, project and alert_rules go with mode: roundtrip")
+		if p.Org != "" || p.Project != "" || p.AlertRules != 0 || !p.Token.IsZero() {
+			return errors.New("org, project, token and alert_rules go with mode: roundtrip")
 		}
 		return nil
 	}
@@ -67,6 +68,16 @@ func (p *event) Traits() check.Traits {
 		t.Does, t.Target = t.Does+" and looks for it", p.Org+"/"+p.Project
 	}
 	return t
+}
+
+// open makes a client of the API. Only a round trip has a token, so that taking
+// an event asks for none.
+func (p *event) open(ctx context.Context, env *check.Env) (*rest.Client, error) {
+	a := account{URL: p.URL, Token: p.Token}
+	if a.Token.IsZero() {
+		a.Token = secret.Ref{Scheme: "env", Name: "SENTRY_AUTH_TOKEN"}
+	}
+	return a.open(ctx, env)
 }
 
 // Run sends the event and, in a round trip, waits until it can be read.

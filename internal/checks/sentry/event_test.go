@@ -129,7 +129,7 @@ func TestEventIsTaken(t *testing.T) {
 		{Name: "no project", Params: "", Env: withSecrets("https://" + key + "@sentry.example.com/"), Want: "fail: ...it has no project at its end"},
 		{Name: "a key that ends the header", Params: "", Env: withSecrets("https://a%0d%0ab@sentry.example.com/1"), Want: "fail: ...its key holds characters that no key has"},
 		{Name: "nobody there", Params: "", Env: withSecrets("http://" + key + "@127.0.0.1:1/42"), Want: "error: ask Sentry: ...refused"},
-		{Name: "org without roundtrip", Params: "org: example", Want: "problem: ...org, project and alert_rules go with mode: roundtrip..."},
+		{Name: "org without roundtrip", Params: "org: example", Want: "problem: ...org, project, token and alert_rules go with mode: roundtrip..."},
 		{Name: "roundtrip without org", Params: "mode: roundtrip", Want: "problem: ...org: want a slug..."},
 		{Name: "leads out of the path", Params: "{mode: roundtrip, org: ../x, project: api}", Want: "problem: ...org: want a slug..."},
 		{Name: "address with a query", Params: `{url: "https://sentry.example.com?x=1"}`, Want: "problem: ...url: want an address without query..."},
@@ -212,6 +212,17 @@ func TestEventExamineSendsNothing(t *testing.T) {
 	if calls := in.Calls(); len(calls) != 0 {
 		t.Errorf("%d events were sent", len(calls))
 	}
+}
+
+// Whoever asks which secrets are missing is not told of one that is not used.
+func TestEventThatIsOnlyTakenNeedsNoToken(t *testing.T) {
+	if secrets := instance(t, sentry.Event, "").Secrets(); len(secrets) != 1 || secrets[0].String() != "env:SENTRY_DSN" {
+		t.Errorf("secrets %v", secrets)
+	}
+	in := newIngest(t)
+	_ = checkRun(t, sentry.Event, "", func(e *check.Env) {
+		checktest.SetSecrets(e, checktest.Secrets{"env:SENTRY_DSN": in.dsn()})
+	}, "pass: Sentry took the event")
 }
 
 func TestEventPage(t *testing.T) { checktest.Page(t, sentry.Event) }

@@ -130,7 +130,7 @@ func (p *issues) Undo(ctx context.Context, env *check.Env, _ check.Outcome) (che
 	return check.Passf("%s is closed", strings.Join(ids, ", ")), nil
 }
 
-// Examine asks what the token can do.
+// Examine tries a search, and asks what the token can do before one is created.
 func (p *issues) Examine(ctx context.Context, env *check.Env) (string, error) {
 	t, err := p.open(ctx, env)
 	if err != nil {
@@ -140,6 +140,14 @@ func (p *issues) Examine(ctx context.Context, env *check.Env) (string, error) {
 		if _, err := p.draft(ctx, env); err != nil {
 			return "", err
 		}
+		return t.examine(ctx)
 	}
-	return t.examine(ctx)
+	o, err := p.find(ctx, env, t)
+	if err != nil {
+		return "", err
+	}
+	if o.Verdict == check.Fail {
+		return "answers; would fail now: " + o.Reason, nil
+	}
+	return "would pass now: " + o.Reason, nil
 }

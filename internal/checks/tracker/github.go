@@ -83,6 +83,9 @@ func (g *github) find(ctx context.Context, query string, since time.Time) (listi
 	if _, err := g.there(ctx); err != nil {
 		return listing{}, err
 	}
+	if strings.Contains(query, " OR ") { // what follows binds tighter than OR
+		query = "(" + query + ")"
+	}
 	terms := []string{query, "repo:" + g.repo}
 	if !strings.Contains(query, "is:issue") && !strings.Contains(query, "is:pull-request") && !strings.Contains(query, "is:pr") && !strings.Contains(query, "type:") {
 		terms = append(terms, "is:issue")
@@ -104,6 +107,11 @@ func (g *github) find(ctx context.Context, query string, since time.Time) (listi
 			return errors.New("GitHub broke the search off before it was through (incomplete_results): ask again, or narrow the query")
 		}
 		l.total = *p.TotalCount
+		for _, i := range p.Items {
+			if !strings.Contains(strings.ToLower(i.HTMLURL), strings.ToLower("/"+g.repo+"/")) {
+				return fmt.Errorf("GitHub found an issue elsewhere (%s): keep the query to qualifiers of one repository", short(i.HTMLURL, 100))
+			}
+		}
 		return add(&l, "GitHub", p.Items)
 	})
 	return l, err

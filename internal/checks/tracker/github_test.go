@@ -111,7 +111,12 @@ func TestGitHub(t *testing.T) {
 		{Name: "too many to look at each", Params: many.want("query: 'is:open', min: 1, each: assignee"), Env: atNow, Want: "error: only 1 of 4000 issues can be read: narrow the query"},
 		{Name: "a repository not seen", Params: strings.Replace(none.want("query: x, max: 0"), "example/api", "example/secret", 1), Env: atNow, Want: "error: GitHub shows this token no repository example/secret"},
 		{Name: "a repository without issues", Params: strings.Replace(none.want("query: x, max: 0"), "example/api", "example/old", 1), Env: atNow, Want: "error: example/old has no issues: they are switched off"},
-		{Name: "an issue that is none", Params: onGitHub(t, 1, `{"number":0}`).want("query: x, max: 9"), Env: atNow, Want: "error: GitHub lists an issue without an id..."},
+		{Name: "an issue that is none", Params: onGitHub(t, 1, `{"number":0}`).want("query: x, max: 9"), Env: atNow, Want: "error: GitHub found an issue elsewhere..."},
+		{Name: "an issue without a number", Params: onGitHub(t, 1, githubIssue(0, "open", care)).want("query: x, max: 9"), Env: atNow, Want: "error: GitHub lists an issue without an id..."},
+		{Name: "one or the other", Params: none.want("query: 'label:a OR label:b', max: 0"), Env: atNow, Want: "pass: 0 issues found", Check: func(t *testing.T, _ check.Outcome) {
+			asked(t, none.Fake, "/search/issues", url.Values{"q": {"(label:a OR label:b) repo:example/api is:issue"}, "per_page": {"100"}}.Encode())
+		}},
+		{Name: "an issue elsewhere", Params: onGitHub(t, 1, strings.Replace(githubIssue(1, "open", care), "/example/api/", "/example/shop/", 1)).want("query: x, max: 9"), Env: atNow, Want: "error: GitHub found an issue elsewhere (https://github.example/example/shop/issues/1)..."},
 	})
 	faulty(t, none.Fake, none.want("query: x, max: 0"))
 	faulty(t, two.Fake, two.want("query: x, max: 1"))
@@ -129,6 +134,17 @@ func TestGitHubSearchThatWasBrokenOff(t *testing.T) {
 			resttest.Route{Method: "GET", Path: "/search/issues", Docs: githubDocs, Headers: []string{"Authorization", "X-Github-Api-Version"}, Query: []string{"q", "per_page"}, Answer: cut(text)})
 		o, err := instance(t, "{provider: github, project: a/b, query: x, max: 0, url: '"+f.URL+"'}").Runner.Run(t.Context(), environment(t))
 		checktest.Match(t, want, said(o, err))
+	}
+}
+
+func TestExamineTriesASearch(t *testing.T) {
+	for more, want := range map[string]string{
+		"query: x, max: 0": "would pass now: 0 issues found", "query: x, min: 1": "answers; would fail now: 0 issues found: at least 1 wanted",
+	} {
+		got, err := instance(t, onGitHub(t, 0, "").want(more)).Runner.(check.Examiner).Examine(t.Context(), environment(t))
+		if got != want || err != nil {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ type issues struct {
 	LinkedTo  string       `param:"linked_to" doc:"issue that each must be linked to" default:""`
 	Also      string       `param:"also" doc:"count incidents since then too" default:"" enum:"pagerduty"`
 	AlsoURL   string       `param:"also_url" doc:"address of the API for also" default:"https://api.pagerduty.com"`
-	AlsoToken secret.Ref   `param:"also_token" doc:"token for also" default:"env:PAGERDUTY_TOKEN"`
+	AlsoToken secret.Ref   `param:"also_token" doc:"token for also; PAGERDUTY_TOKEN when left out" default:""`
 
 	Title    string   `param:"title" doc:"title of the issue that is created" default:""`
 	Body     string   `param:"body" doc:"its text" default:""`
@@ -110,6 +110,8 @@ func (p *issues) checkFind() error {
 		return errors.New("max is less than min")
 	case (len(p.Each) > 0 || p.LinkedTo != "") && p.Min == 0 && p.Max == nil:
 		return errors.New("min: say how many there must be; of no issues everything is true")
+	case p.Also == "" && !p.AlsoToken.IsZero():
+		return errors.New("also_token goes with also")
 	case p.Also != "" && (p.Since.IsZero() || p.Max == nil):
 		return errors.New("also goes with since and max")
 	case p.Provider != "gitlab" && strings.TrimSpace(p.Query) == "" && p.Since.IsZero():

@@ -11,6 +11,7 @@ import (
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/rest"
+	"allclear.dev/allclear/internal/secret"
 )
 
 type incident struct {
@@ -29,7 +30,11 @@ func (i incident) ticket() ticket {
 // alarms lists PagerDuty's incidents since a time, those that are over too.
 // https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
 func (p *issues) alarms(ctx context.Context, env *check.Env, since time.Time) ([]ticket, error) {
-	token, err := env.Secret(ctx, p.AlsoToken)
+	ref := p.AlsoToken
+	if ref.IsZero() {
+		ref = secret.Ref{Scheme: "env", Name: "PAGERDUTY_TOKEN"}
+	}
+	token, err := env.Secret(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,11 @@ func TestAlsoIncidents(t *testing.T) {
 			}
 		}},
 		{Name: "as many as accepted", Params: params(loud, 2), Env: atNow, Want: "pass: 0 issues and 2 incidents found"},
+		{Name: "no token", Params: params(quiet, 0), Env: func(e *check.Env) {
+			atNow(e)
+			checktest.SetSecrets(e, checktest.Secrets{"env:GITHUB_TOKEN": token})
+		}, Want: "error: secret env:PAGERDUTY_TOKEN: not set"},
+		{Name: "a token for nothing", Params: none.want("query: x, max: 0, also_token: env:X"), Want: "problem: ...also_token goes with also..."},
 		{Name: "an incident that is none", Params: params(onPagerDuty(t, "{}"), 9), Env: atNow, Want: "error: PagerDuty lists an issue without an id..."},
 	})
 	faulty(t, quiet, params(quiet, 0))

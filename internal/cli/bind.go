@@ -37,10 +37,13 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.noticesWork(); err != nil {
+		return nil, nil, err
+	}
 	p, problems := plan.Bind(plan.Input{
 		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(), Unfilled: s.cfg.UnfilledRoles(),
 		Hosts: s.env.Addresses(), Groups: s.env.Groups,
-		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous)},
+		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous), Emails: s.cfg.Emails()},
 		Facts: s.facts(ctx, release, previous, given),
 		Plan: run.Plan{
 			Project: s.cfg.Project, Environment: s.environment, Release: run.Release(release), Previous: previous,

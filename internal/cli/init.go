@@ -198,7 +198,7 @@ func (in *initial) bind(environment string) diag.Problems {
 	}
 	_, problems := plan.Bind(plan.Input{
 		Checklist: in.list, Types: catalog.ByName(), Roles: in.cfg.RoleNames(),
-		Vars:  config.Vars{Project: in.cfg.Project, Env: env},
+		Vars:  config.Vars{Project: in.cfg.Project, Env: env, Emails: in.cfg.Emails()},
 		Facts: map[string]any{"env": facts, "changed": map[string]any{}},
 		Plan:  run.Plan{Project: in.cfg.Project, Environment: environment},
 	})

@@ -8,12 +8,14 @@ import (
 // needed says what to do about what a plan misses: one sentence for each place
 // where it can be given.
 func needed(environment string, missing []string) []string {
-	var targets, roles, out []string
+	var targets, roles, addresses, out []string
 	release, previous := false, false
 	for _, name := range missing {
 		switch role, isRole := strings.CutPrefix(name, "roles."); {
 		case isRole:
 			roles = append(roles, role)
+		case strings.HasPrefix(name, "email."):
+			addresses = append(addresses, strings.TrimPrefix(name, "email."))
 		case strings.HasPrefix(name, "release."):
 			release = true
 		case strings.HasPrefix(name, "previous."):
@@ -30,6 +32,9 @@ func needed(environment string, missing []string) []string {
 	}
 	if len(roles) > 0 {
 		out = append(out, "give somebody the role in allclear.yaml: "+strings.Join(roles, ", "))
+	}
+	if len(addresses) > 0 {
+		out = append(out, "write email: under people in allclear.yaml for everybody of: "+strings.Join(addresses, ", "))
 	}
 	if len(targets) > 0 {
 		out = append(out, fmt.Sprintf("set for %s in allclear.yaml: %s", environment, strings.Join(targets, ", ")))

@@ -80,7 +80,10 @@ func (s *site) deliver(ctx context.Context, w *engine.World, to string, message 
 		}
 		return appendLine(path, text)
 	}
-	address := strings.TrimPrefix(to, "webhook:")
+	address, isHook := strings.CutPrefix(to, "webhook:")
+	if !isHook {
+		return s.tell(ctx, w, to, message)
+	}
 	if ref, err := secret.ParseRef(address); err == nil {
 		value, err := w.Secrets.Resolve(ctx, ref)
 		if err != nil {

@@ -3,11 +3,13 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"allclear.dev/allclear/internal/cli"
 	"allclear.dev/allclear/internal/engine"
+	"allclear.dev/allclear/internal/mail/mailtest"
 	"allclear.dev/allclear/internal/postgres/postgrestest"
 )
 
@@ -40,6 +43,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SITE", serveSite(t, filepath.Join(env.WorkDir, "maintenance.flag")))
 			env.Setenv("DATABASE_URL", postgrestest.Start(t))
+			env.Setenv("SMTP_PORT", serveMail(t, env.WorkDir))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("COLUMNS", "80")
 			env.Setenv("LANG", "C.UTF-8")
@@ -62,6 +66,28 @@ func serveSite(t *testing.T, flag string) string {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// serveMail is a mail server that writes down who got a message in the file mails,
+// and refuses gone@example.com until there is a file moved-in.
+func serveMail(t *testing.T, dir string) string {
+	s := mailtest.New(t, mailtest.Options{
+		Rcpt: func(to string) error {
+			if _, err := os.Stat(filepath.Join(dir, "moved-in")); to == "gone@example.com" && err != nil {
+				return mailtest.Say(550, "no such user")
+			}
+			return nil
+		},
+		Data: func(to string) error {
+			f, err := os.OpenFile(filepath.Join(dir, "mails"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(f, to)
+			return errors.Join(err, f.Close())
+		},
+	})
+	return strconv.Itoa(s.Port)
 }
 
 // killDrive kills the process that drives the run of a data directory.

@@ -9,10 +9,12 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
 
+	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/secret"
 )
 
@@ -82,7 +84,11 @@ type Lease struct {
 // Notifications says who is told what.
 type Notifications struct {
 	On []string `param:"on" doc:"what people are told" default:"" enum:"held,in_doubt,your_turn,done"`
-	To []string `param:"to" doc:"webhook:URL, webhook:env:NAME or file:PATH" default:""`
+	To []string `param:"to" doc:"webhook:URL, webhook:env:NAME, file:PATH, slack:#channel, slack-webhook:env:NAME, teams:env:NAME, pagerduty:env:NAME or email:ADDRESS" default:""`
+	// The rest is what the type notify has under the same names.
+	Slack     check.Value `param:"slack" doc:"how Slack is reached, as in the type notify" default:""`
+	Email     check.Value `param:"email" doc:"how mail is sent, as in the type notify" default:""`
+	PagerDuty check.Value `param:"pagerduty" doc:"what PagerDuty is told, as in the type notify" default:""`
 }
 
 // complete fills what follows from the rest.
@@ -157,6 +163,30 @@ func (c *Config) UnfilledRoles() []string {
 			return slices.Contains(p.Roles, role)
 		})
 	})
+}
+
+// Emails gives the mail address of every person, and for every role the addresses
+// of its people with commas between them. An address that is missing leaves
+// nothing: a message to a role must not pass somebody over.
+func (c *Config) Emails() map[string]string {
+	out := map[string]string{}
+	for _, role := range c.RoleNames() {
+		var addresses []string
+		for _, id := range slices.Sorted(maps.Keys(c.People)) {
+			if slices.Contains(c.RolesOf(id), role) {
+				addresses = append(addresses, c.People[id].Email)
+			}
+		}
+		if !slices.Contains(addresses, "") {
+			out[role] = strings.Join(addresses, ",")
+		} else {
+			out[role] = ""
+		}
+	}
+	for id, person := range c.People {
+		out[id] = person.Email
+	}
+	return out
 }
 
 // RolesOf lists a person's roles, sorted.

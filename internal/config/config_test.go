@@ -121,6 +121,7 @@ func TestVars(t *testing.T) {
 	c := parse(t, full)
 	production := config.Vars{Project: c.Project, Env: c.Environments["production"], Release: config.Release{Version: "2.0", Revision: "abc"}}
 	empty := config.Vars{Project: c.Project, Env: c.Environments["staging"]}
+	people := config.Vars{Emails: parse(t, "project: p\npeople: {ana: {email: ana@example.com, roles: [dba]}, bo: {email: bo@example.com}, cy: {}}\nroles: {dba: [bo], ops: [ana, cy]}\nenvironments: {test: {}}\n").Emails()}
 	for _, test := range []struct {
 		vars  config.Vars
 		name  string
@@ -143,6 +144,11 @@ func TestVars(t *testing.T) {
 		{production, "run.started_at", "", check.Later},
 		{production, "fact.backup.path", "", check.Later},
 		{production, "fact.", "", check.Unknown},
+		{people, "email.ana", "ana@example.com", check.Set},
+		{people, "email.dba", "ana@example.com,bo@example.com", check.Set},
+		{people, "email.ops", "", check.Unset}, // cy has none
+		{people, "email.cy", "", check.Unset},
+		{people, "email.nobody", "", check.Unknown},
 		{production, "enviroment.url", "", check.Unknown},
 		{empty, "env.url", "", check.Unset},
 		{empty, "env.database", "", check.Unset},

@@ -223,10 +223,11 @@ func (v *validator) notifications(n Notifications) {
 		switch {
 		case kind == "file" && rest != "":
 		case kind == "webhook" && badURL(rest) == "" && rest != "":
-		case kind == "webhook" && isRef(rest):
+		case slices.Contains([]string{"webhook", "slack-webhook", "teams", "pagerduty"}, kind) && isRef(rest):
+		case slices.Contains([]string{"slack", "email"}, kind) && rest != "":
 		case target != "":
 			p := v.at(path, "notifications: this is no place for messages")
-			p.Allowed = []string{"webhook:https://…", "webhook:env:NAME", "webhook:file:PATH", "file:PATH"}
+			p.Allowed = []string{"slack:#channel", "slack-webhook:env:NAME", "teams:env:NAME", "pagerduty:env:NAME", "email:ADDRESS", "webhook:https://…", "webhook:env:NAME", "webhook:file:PATH", "file:PATH"}
 		}
 	}
 }

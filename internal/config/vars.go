@@ -17,6 +17,9 @@ type Vars struct {
 	Project           string
 	Env               Environment
 	Release, Previous Release
+	// Emails are the mail addresses of people, and of roles, as Config.Emails gives
+	// them.
+	Emails map[string]string
 }
 
 // Lookup gives a variable's value, as far as it is known before the run.
@@ -52,6 +55,12 @@ func (v Vars) Lookup(name string) (string, check.Known) {
 		}
 		return "", check.Unset
 	}
+	if who, ok := strings.CutPrefix(name, "email."); ok {
+		if value, there := v.Emails[who]; there {
+			return known(value)
+		}
+		return "", check.Unknown
+	}
 	if key, ok := strings.CutPrefix(name, "env."); ok {
 		if value, set := v.Env.Vars[key]; set {
 			return known(value)
@@ -73,6 +82,9 @@ func (v Vars) Names() []string {
 	names := []string{
 		"project", "env.name", "env.url", "env.database", "env.redis", "release.version", "release.revision",
 		"previous.version", "previous.revision", "run.id", "run.started_at", "run.starter",
+	}
+	for who := range v.Emails {
+		names = append(names, "email."+who)
 	}
 	for key := range v.Env.Vars {
 		names = append(names, "env."+key)

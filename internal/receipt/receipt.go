@@ -49,7 +49,7 @@ const (
 	maxBook = 256 << 20
 )
 
-// Book holds the entries of one action in one run. It is open for one process at
+// Book holds the entries of one action. It is open for one process at
 // a time.
 type Book struct {
 	env     *check.Env
@@ -57,17 +57,19 @@ type Book struct {
 	entries map[string]Entry
 }
 
-func path(env *check.Env) (string, error) {
-	if env.Key == "" {
-		return "", errors.New("an action needs the key of its attempt")
+func path(env *check.Env, key string) (string, error) {
+	if key == "" {
+		return "", errors.New("receipts need a key")
 	}
-	sum := sha256.Sum256([]byte(env.Key))
+	sum := sha256.Sum256([]byte(key))
 	return filepath.Join(env.DataDir, "receipts", hex.EncodeToString(sum[:16])+".jsonl"), nil
 }
 
-// Open opens the book of env.Key and waits until no other process has it.
-func Open(ctx context.Context, env *check.Env) (*Book, error) {
-	name, err := path(env)
+// Open opens the book of a key and waits until no other process has it. env.Key
+// is a key for what every deliberate start of an item does anew; what is done once
+// in a run needs one of the run and the item.
+func Open(ctx context.Context, env *check.Env, key string) (*Book, error) {
+	name, err := path(env, key)
 	if err != nil {
 		return nil, err
 	}
@@ -104,9 +106,9 @@ func (b *Book) lock(ctx context.Context) error {
 // Close gives the book to others.
 func (b *Book) Close() error { return b.file.Close() }
 
-// Read gives the entries of env.Key by target, without waiting; none is no error.
-func Read(env *check.Env) (map[string]Entry, error) {
-	name, err := path(env)
+// Read gives the entries of a key by target, without waiting; none is no error.
+func Read(env *check.Env, key string) (map[string]Entry, error) {
+	name, err := path(env, key)
 	if err != nil {
 		return nil, err
 	}

@@ -12,14 +12,16 @@ import (
 	"allclear.dev/allclear/internal/receipt"
 )
 
+const key = "allclear/r-1/an.item"
+
 func world(t *testing.T) *check.Env {
 	t.Helper()
-	return &check.Env{Now: time.Now, DataDir: t.TempDir(), Key: "allclear/r-1/an.item", Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
+	return &check.Env{Now: time.Now, DataDir: t.TempDir(), Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}
 }
 
 func open(t *testing.T, e *check.Env) *receipt.Book {
 	t.Helper()
-	b, err := receipt.Open(t.Context(), e)
+	b, err := receipt.Open(t.Context(), e, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +39,7 @@ func file(t *testing.T, e *check.Env) string {
 
 func TestBook(t *testing.T) {
 	e := world(t)
-	if none, err := receipt.Read(e); err != nil || len(none) != 0 {
+	if none, err := receipt.Read(e, key); err != nil || len(none) != 0 {
 		t.Fatal(none, err)
 	}
 	b := open(t, e)
@@ -48,23 +50,20 @@ func TestBook(t *testing.T) {
 	}
 	waiting, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := receipt.Open(waiting, e); err == nil || !strings.Contains(err.Error(), "wait for another process") {
+	if _, err := receipt.Open(waiting, e, key); err == nil || !strings.Contains(err.Error(), "wait for another process") {
 		t.Errorf("two processes have one book: %v", err)
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := receipt.Read(e)
+	entries, err := receipt.Read(e, key)
 	if err != nil || entries["a"].State != receipt.Taken || entries["a"].Facts["id"] != "7" || entries["b"].State != receipt.Sending {
 		t.Errorf("read %v, %v", entries, err)
 	}
-	other := *e
-	other.Key = "allclear/r-2/an.item"
-	if none, err := receipt.Read(&other); err != nil || len(none) != 0 {
+	if none, err := receipt.Read(e, "allclear/r-2/an.item"); err != nil || len(none) != 0 {
 		t.Errorf("another run has %v, %v", none, err)
 	}
-	other.Key = ""
-	if _, err := receipt.Open(t.Context(), &other); err == nil {
+	if _, err := receipt.Open(t.Context(), e, ""); err == nil {
 		t.Error("a book without a key")
 	}
 }
@@ -93,16 +92,16 @@ func TestCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = b.Close()
-	if entries, err := receipt.Read(e); err != nil || entries["a"].State != receipt.Refused {
+	if entries, err := receipt.Read(e, key); err != nil || entries["a"].State != receipt.Refused {
 		t.Errorf("after a cut line: %v, %v", entries, err)
 	}
 	if err := os.WriteFile(file(t, e), append([]byte("junk\n"), whole...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := receipt.Read(e); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := receipt.Read(e, key); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("damage is read as %v", err)
 	}
-	if _, err := receipt.Open(t.Context(), e); err == nil {
+	if _, err := receipt.Open(t.Context(), e, key); err == nil {
 		t.Error("a damaged book is opened")
 	}
 }

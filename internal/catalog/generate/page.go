@@ -177,6 +177,7 @@ func exampleVars() check.Vars {
 	return pageVars{config.Vars{
 		Project: "tulia", Env: config.Environment{Name: "production", URL: "https://api.example.com"},
 		Release: release, Previous: config.Release{Version: "1.3.0", Revision: strings.Repeat("d4c3b2a1", 5)},
+		Emails: map[string]string{"ana": "ana@example.com", "dba": "ana@example.com,bo@example.com"},
 	}}
 }
 

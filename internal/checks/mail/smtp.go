@@ -169,7 +169,7 @@ func (p *submission) Examine(ctx context.Context, env *check.Env) (string, error
 
 // Probe tells by the receipts whether the test message was taken.
 func (p *submission) Probe(_ context.Context, env *check.Env) (check.Progress, check.Outcome, error) {
-	entries, err := receipt.Read(env)
+	entries, err := receipt.Read(env, env.Key)
 	if err != nil {
 		return "", check.Outcome{}, err
 	}
@@ -315,7 +315,7 @@ func (s *seen) ask(x *mail.Session) error {
 
 // send sends the test message unless it was taken before.
 func (s *seen) send(ctx context.Context, x *mail.Session) (err error) {
-	book, err := receipt.Open(ctx, s.env)
+	book, err := receipt.Open(ctx, s.env, s.env.Key)
 	if err != nil {
 		return err
 	}

@@ -209,7 +209,7 @@ func (m *postman) close() {
 // come later, or may have taken a message.
 func (m *postman) to(ctx context.Context, who string) (mailed, error) {
 	r, to := m.r, toEmail+":"+who
-	one := mailed{to: who, id: mail.MessageID(r.env.Key, who, mail.Domain(m.from)), state: receipt.Taken}
+	one := mailed{to: who, id: mail.MessageID(once(r.env), who, mail.Domain(m.from)), state: receipt.Taken}
 	if entry, known := r.book.Get(to); known && entry.State == receipt.Taken {
 		one.said, one.id = entry.Facts["queue"], entry.Facts["message_id"]
 		return one, nil

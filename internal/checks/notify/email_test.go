@@ -104,14 +104,14 @@ func TestMany(t *testing.T) {
 		t.Errorf("%d messages", n)
 	}
 
-	e.Key = "allclear/r-2/an.item"
+	e.Run.ID = "r-2"
 	write("email\na@tulia.test\ngrey@tulia.test\nb@tulia.test\n")
 	inst := decode(t, to+email(""))
 	got, _ = attempt(t.Context(), t, inst, e)
 	checktest.Match(t, "error: email:csv:users.csv: 2 of 3 recipients have taken it; grey@tulia.test is to be tried later: the mail server answered 451 to RCPT: greylisted", got)
 	checktest.Match(t, "partly: 2 of 3 have taken the message...", probed(t, inst, e))
 
-	e.Key = "allclear/r-3/an.item"
+	e.Run.ID = "r-3"
 	write("email\na@tulia.test\nlost@tulia.test\nb@tulia.test\n")
 	before := len(s.Messages())
 	got, _ = attempt(t.Context(), t, inst, e)

@@ -164,7 +164,7 @@ func (p *notification) Run(ctx context.Context, env *check.Env) (out check.Outco
 	if err != nil {
 		return check.Outcome{}, err
 	}
-	book, err := receipt.Open(ctx, env)
+	book, err := receipt.Open(ctx, env, once(env))
 	if err != nil {
 		return check.Outcome{}, err
 	}
@@ -257,7 +257,7 @@ func (r *round) outcome() (check.Outcome, error) {
 
 // Probe tells by the files and the receipts which targets have taken the message.
 func (p *notification) Probe(ctx context.Context, env *check.Env) (check.Progress, check.Outcome, error) {
-	entries, err := receipt.Read(env)
+	entries, err := receipt.Read(env, once(env))
 	if err != nil {
 		return "", check.Outcome{}, err
 	}

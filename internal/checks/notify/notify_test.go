@@ -133,7 +133,7 @@ func TestRepeat(t *testing.T) {
 			t.Errorf("body %s, %v", body, err)
 		}
 	}
-	e.Key = "allclear/r-2/an.item/1"
+	e.Run.ID = "r-2"
 	if _, err := inst.Runner.Run(t.Context(), e); err != nil || len(h.bodies) != 2 {
 		t.Errorf("another run does not notify: %v", err)
 	}

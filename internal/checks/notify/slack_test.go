@@ -148,12 +148,12 @@ func TestSlack(t *testing.T) {
 			t.Errorf("body %s, %v", c.Body, err)
 		}
 	}
-	e.Key = "allclear/r-2/an.item"
+	e.Run.ID = "r-2"
 	if _, _ = attempt(t.Context(), t, inst, e); w.count("/chat.postMessage") != 2 {
 		t.Error("another run tells nobody")
 	}
 	// Without the link the message is there all the same.
-	w.refuse["chat.getPermalink"], e.Key = "message_not_found", "allclear/r-3/an.item"
+	w.refuse["chat.getPermalink"], e.Run.ID = "message_not_found", "r-3"
 	got, o := attempt(t.Context(), t, inst, e)
 	checktest.Match(t, "pass: ...", got)
 	checktest.Match(t, "not known: ...message_not_found...", o.Facts["permalink.slack:#deploys"])
@@ -172,7 +172,7 @@ func TestSlackRefuses(t *testing.T) {
 		{"chat.postMessage", "fatal_error", "error: ...fatal_error...is not known", "error: whether slack:#deploys took the message is not known: ..."},
 	} {
 		w.refuse = map[string]string{c.method: c.why}
-		e.Key = "allclear/r-" + string(rune('a'+i)) + "/an.item"
+		e.Run.ID = "r-" + string(rune('a'+i))
 		got, _ := attempt(t.Context(), t, inst, e)
 		checktest.Match(t, c.want, got)
 		checktest.Match(t, c.probe, probed(t, inst, e))
@@ -189,7 +189,7 @@ func faulty(t *testing.T, f *resttest.Fake, e *check.Env, inst *check.Instance) 
 	t.Helper()
 	for _, fault := range resttest.Faults() {
 		f.Fail(fault.Answer)
-		e.Key = "allclear/" + fault.Name + "/an.item"
+		e.Run.ID = "r-" + fault.Name
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		got, _ := attempt(ctx, t, inst, e)
 		cancel()
@@ -219,7 +219,7 @@ func TestSlackFaults(t *testing.T) {
 			}
 			fault.Answer(rw, r)
 		})
-		e.Key = "allclear/later " + fault.Name + "/an.item"
+		e.Run.ID = "r-later " + fault.Name
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		got, _ := attempt(ctx, t, decode(t, w.to("text: x")), e)
 		cancel()

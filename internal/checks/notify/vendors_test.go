@@ -63,12 +63,12 @@ func TestPagerDuty(t *testing.T) {
 		if inst.Traits.Class != class {
 			t.Errorf("%s: class %s", event, inst.Traits.Class)
 		}
-		e.Key = "allclear/" + event
+		e.Run.ID = "r-" + event
 		before := len(f.Calls())
 		for range 2 {
 			got, o := attempt(t.Context(), t, inst, e)
 			checktest.Match(t, "pass: pagerduty:env:PD took the message", got)
-			if want := map[bool]string{true: "allclear/tulia/test/r-1"}[event != "change"]; o.Facts["dedup_key.pagerduty:env:PD"] != want || o.Facts["event.pagerduty:env:PD"] != event {
+			if want := map[bool]string{true: "allclear/tulia/test/" + e.Run.ID}[event != "change"]; o.Facts["dedup_key.pagerduty:env:PD"] != want || o.Facts["event.pagerduty:env:PD"] != event {
 				t.Errorf("facts %v", o.Facts)
 			}
 		}
@@ -81,7 +81,7 @@ func TestPagerDuty(t *testing.T) {
 		}
 	}
 	f.Fail(resttest.JSON(400, `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect"]}`))
-	e.Key = "allclear/wrong"
+	e.Run.ID = "r-wrong"
 	got, _ := attempt(t.Context(), t, with("change", ""), e)
 	checktest.Match(t, "fail: pagerduty:env:PD did not take it: PagerDuty answered 400 to POST /v2/change/enqueue: Event object is invalid", got)
 	if inst, problems := checktest.Decode(with("change", "").Type, "to: pagerduty:env:PD\ntext: x\nmode: test\npagerduty: {event: trigger}", nil); inst != nil || !strings.Contains(problems.Error(), "a test does not wake anybody") {
@@ -129,7 +129,7 @@ func TestTeams(t *testing.T) {
 		{401, "", "fail: ...answered 401, want 2xx"},
 		{502, "", "error: ...answered 502: whether the message was taken is not known"},
 	} {
-		status, text, e.Key = c.status, c.text, "allclear/"+string(rune('a'+i))
+		status, text, e.Run.ID = c.status, c.text, "r-"+string(rune('a'+i))
 		got, o := attempt(t.Context(), t, inst, e)
 		checktest.Match(t, c.want, got)
 		if c.status == 202 && !strings.Contains(o.Facts["evidence.teams:env:TEAMS"], "does not tell whether it posted the card") {
@@ -139,7 +139,7 @@ func TestTeams(t *testing.T) {
 			t.Errorf("the address shows: %s", got)
 		}
 	}
-	e.Key = "allclear/long"
+	e.Run.ID = "r-long"
 	got, _ := attempt(t.Context(), t, decode(t, "to: teams:env:TEAMS\ntext: "+strings.Repeat("x", 25<<10)), e)
 	checktest.Match(t, "error: ...the card is longer...", got)
 }
@@ -162,7 +162,7 @@ func TestSlackHook(t *testing.T) {
 		{400, "invalid_payload", `fail: ...answered 400, want 2xx: "invalid_payload"`}, {404, "no_service", `fail: ..."no_service"`},
 		{410, "channel_is_archived", `fail: ..."channel_is_archived"`}, {429, "", "error: ...answered 429"}, {500, "rollup_error", "error: ..."},
 	} {
-		status, text, e.Key = c.status, c.text, "allclear/"+string(rune('a'+i))
+		status, text, e.Run.ID = c.status, c.text, "r-"+string(rune('a'+i))
 		got, o := attempt(t.Context(), t, inst, e)
 		checktest.Match(t, c.want, got)
 		if c.want == "pass: ..." && !strings.Contains(o.Facts["evidence.slack-webhook:env:HOOK"], "no channel and no link") {
@@ -258,6 +258,7 @@ func TestMissing(t *testing.T) {
 	checktest.Match(t, "fail: slack:#deploys did not take it: ...", got)
 	checktest.Match(t, "partly: 2 of 3 have taken the message; repeating the item sends it to the others alone", probed(t, inst, e))
 	w.refuse = map[string]string{}
+	e.Key = "allclear/r-1/an.item/2" // a person starts it anew
 	got, o := attempt(t.Context(), t, inst, e)
 	checktest.Match(t, "pass: slack:#deploys, webhook:..., file:out took the message", got)
 	text, err := os.ReadFile(filepath.Join(e.Dir, "out"))

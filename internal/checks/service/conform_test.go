@@ -31,10 +31,21 @@ type place struct {
 	spoilt []string
 }
 
+// quick gives the place a clock that only its own waiting moves.
+func (p *place) quick() *place {
+	now := time.Unix(1e9, 0)
+	p.env.Now = func() time.Time { return now }
+	p.env.Sleep = func(ctx context.Context, d time.Duration) error {
+		now = now.Add(d)
+		return ctx.Err()
+	}
+	return p
+}
+
 func (p *place) instance(t *testing.T, params string, units ...string) *check.Instance {
 	t.Helper()
 	text := fmt.Sprintf("{%s, %s, units: [%s]}", p.params, params, strings.Join(units, ", "))
-	for name, value := range map[string]string{"stable": "100ms", "every": "20ms", "healthy_within": "2s"} {
+	for name, value := range map[string]string{"stable": "60ms", "every": "10ms", "healthy_within": "2s"} {
 		if !strings.Contains(text, name+":") {
 			text = strings.TrimSuffix(text, "}") + ", " + name + ": " + value + "}"
 		}
@@ -122,7 +133,7 @@ func startStop(t *testing.T, p *place) {
 	if now := p.stands(t); now != before {
 		t.Errorf("starting again restarted it: %s, was %s", now, before)
 	}
-	p.do(t, "pass: running for 100ms without a restart: "+one+", "+two+"...", "", "state: running", p.one, p.two)
+	p.do(t, "pass: running for 60ms without a restart: "+one+", "+two+"...", "", "state: running", p.one, p.two)
 	p.do(t, "fail: "+one+" ...; "+two+" ...", "", "state: stopped", p.one, p.two)
 	p.undo(t, start, "k1", done) // two ran before
 	p.do(t, "pass: stopped: "+one, "", "state: stopped", p.one)
@@ -183,9 +194,9 @@ func rolling(t *testing.T, p *place) {
 
 func endsAtOnce(t *testing.T, p *place) {
 	bad := nameOf(p.bad)
-	p.do(t, "fail: "+bad+"...", "k1", "do: start, healthy_within: 300ms, stable: 300ms", p.bad)
-	p.do(t, "fail: "+bad+"...", "", "stable: 300ms", p.bad)
-	p.do(t, "fail: "+bad+"...; not touched: "+nameOf(p.one), "k2", "do: restart, rolling: true, healthy_within: 300ms, stable: 300ms", p.bad, p.one)
+	p.do(t, "fail: "+bad+"...", "k1", "do: start, healthy_within: 200ms, stable: 200ms", p.bad)
+	p.do(t, "fail: "+bad+"...", "", "stable: 200ms", p.bad)
+	p.do(t, "fail: "+bad+"...; not touched: "+nameOf(p.one), "k2", "do: restart, rolling: true, healthy_within: 200ms, stable: 200ms", p.bad, p.one)
 	p.do(t, "pass: stopped: "+bad, "k3", "do: stop", p.bad)
 	p.do(t, "pass: stopped: "+bad, "", "state: stopped", p.bad)
 }

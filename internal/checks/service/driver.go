@@ -41,6 +41,9 @@ func newDriver(w *work) driver {
 	switch w.Driver {
 	case bySystemd:
 		return &systemd{tool: run, service: w.service}
+	case byCompose:
+		run.dir = w.service.Dir
+		return &compose{tool: run, work: w}
 	}
 	return &processes{work: w}
 }
@@ -73,7 +76,7 @@ type status struct {
 	instances []instance
 	// mark is what the driver keeps about the last restart that was asked for.
 	mark string
-	// process is the unit's, with driver process.
+	// process is the unit's, with driver process; with systemd only its pid is known.
 	process check.Process
 	// logs names whose log tells most, where there are several.
 	logs []string
@@ -161,7 +164,7 @@ const maxAnswer = 16 << 20
 // run gives what a program prints. Where it did not end with 0 the error is
 // *ended.
 func (t tool) run(ctx context.Context, argv ...string) ([]byte, error) {
-	r, err := t.host.Exec(ctx, check.Command{Argv: argv, Dir: t.dir, Env: t.env, User: t.user, Limit: maxAnswer})
+	r, err := t.host.Exec(ctx, t.command(argv))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("run %s: %w", argv[0], err)
@@ -173,6 +176,10 @@ func (t tool) run(ctx context.Context, argv ...string) ([]byte, error) {
 		return nil, fmt.Errorf("%s answered more than %d bytes", argv[0], maxAnswer)
 	}
 	return r.Stdout, nil
+}
+
+func (t tool) command(argv []string) check.Command {
+	return check.Command{Argv: argv, Dir: t.dir, Env: t.env, User: t.user, Limit: maxAnswer}
 }
 
 // lastLines puts the end of a program's messages on one line.

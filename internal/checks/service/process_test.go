@@ -9,7 +9,7 @@ func TestProcessConforms(t *testing.T) {
 		s := newSite(t)
 		p := &place{
 			env: s.env, params: "driver: process",
-			one: s.unit("web", "idle", ""), two: s.unit("worker", "idle", ""), bad: s.unit("bad", "crash", ""),
+			one: s.unit("web", "idle", ""), two: s.unit("worker", "idle", ""), bad: "{name: bad, run: ['false', '" + unique() + "'], pid_file: bad.pid}",
 		}
 		p.crash = func(t *testing.T) {
 			for _, do := range []string{"do: stop", "do: start"} {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"allclear.dev/allclear/internal/check"
 )
 
 // systemd is the driver for units of systemd, by systemctl(1).
@@ -61,7 +63,7 @@ func systemdStatus(shown map[string]string) (status, error) {
 		return status{}, fmt.Errorf("NRestarts %.20q or MainPID %.20q is not a number", shown["NRestarts"], shown["MainPID"])
 	}
 	runs := instance{ID: "main", Start: shown["InvocationID"] + "@" + shown["ExecMainStartTimestampMonotonic"], Restarts: restarts}
-	st := status{why: fmt.Sprintf("%s (%s)", active, sub), instances: []instance{runs}}
+	st := status{why: fmt.Sprintf("%s (%s)", active, sub), instances: []instance{runs}, process: check.Process{PID: pid}}
 	if shown["NeedDaemonReload"] == "yes" {
 		st.why += ", its file was changed and not loaded"
 	}
@@ -171,7 +173,7 @@ func (s *systemd) instances(ctx context.Context, u *unit, st status) ([]string, 
 	if st.stopped() {
 		return nil, nil
 	}
-	return []string{st.String()}, nil
+	return []string{fmt.Sprint("pid ", st.process.PID)}, nil
 }
 
 func (s *systemd) tail(ctx context.Context, u *unit, _ status) []byte {

@@ -121,11 +121,12 @@ func newFakeSystemd(t *testing.T) (*place, *fakeSystemd) {
 		"bad": {active: "inactive", sub: "dead", result: "success", bad: true},
 	}}
 	env.Host = func(string) (check.Host, error) { return f, nil }
-	return &place{
+	p := &place{
 		env: env, params: "driver: systemd", one: "{name: web}", two: "{name: worker}", bad: "{name: bad}", nobody: "{name: webb}",
 		crash:  func(*testing.T) { f.clock++; f.units["web"].restarts++; f.units["web"].started = 1000 * f.clock },
 		spoilt: []string{garbage, empty, half, exits, byASignal, tooMuch},
-	}, f
+	}
+	return p.quick(), f
 }
 
 func TestSystemdAsItsStandIn(t *testing.T) {

@@ -58,7 +58,7 @@ func (w *work) start(ctx context.Context, u *unit, facts map[string]string) (str
 	switch {
 	case st.phase == missing:
 		return u.Name + " " + st.why, nil
-	case !st.stopped():
+	case st.phase == up || st.phase == changing:
 		facts["unit."+u.Name] = "was " + st.String() + " already"
 		return "", nil
 	}

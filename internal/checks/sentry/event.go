@@ -42,8 +42,8 @@ type event struct {
 
 // Validate holds the rules between the parameters.
 func (p *event) Validate() error {
-	if err := rest.CheckBase(p.URL); err != nil {
-		return fmt.Errorf("url: %w", err)
+	if err := checkURL(p.URL); err != nil {
+		return err
 	}
 	if p.Mode == "accept" {
 		if p.Org != "" || p.Project != "" || p.AlertRules != 0 || !p.Token.IsZero() {

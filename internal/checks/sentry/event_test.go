@@ -132,6 +132,7 @@ func TestEventIsTaken(t *testing.T) {
 		{Name: "org without roundtrip", Params: "org: example", Want: "problem: ...org, project, token and alert_rules go with mode: roundtrip..."},
 		{Name: "roundtrip without org", Params: "mode: roundtrip", Want: "problem: ...org: want a slug..."},
 		{Name: "leads out of the path", Params: "{mode: roundtrip, org: ../x, project: api}", Want: "problem: ...org: want a slug..."},
+		{Name: "more than the address", Params: `{url: "https://sentry.example.com/api/0/"}`, Want: "problem: ...url: leave out /api/0 at its end..."},
 		{Name: "address with a query", Params: `{url: "https://sentry.example.com?x=1"}`, Want: "problem: ...url: want an address without query..."},
 	})
 }

@@ -45,8 +45,8 @@ type ref struct {
 
 // Validate holds the rules between the parameters.
 func (p *release) Validate() error {
-	if err := rest.CheckBase(p.URL); err != nil {
-		return fmt.Errorf("url: %w", err)
+	if err := checkURL(p.URL); err != nil {
+		return err
 	}
 	if len(filled(p.Project)) == 0 {
 		return errors.New("project: name at least one")

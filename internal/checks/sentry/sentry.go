@@ -4,6 +4,7 @@ package sentry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,6 +26,17 @@ type account struct {
 // slug is what may stand in a path: an organization or a project, by slug or id.
 // https://docs.sentry.io/api/ (organization_id_or_slug, project_id_or_slug)
 var slug = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$`)
+
+// checkURL says what is wrong with the address of a Sentry.
+func checkURL(address string) error {
+	if err := rest.CheckBase(address); err != nil {
+		return fmt.Errorf("url: %w", err)
+	}
+	if strings.HasSuffix(strings.TrimRight(address, "/"), "/api/0") {
+		return errors.New("url: leave out /api/0 at its end")
+	}
+	return nil
+}
 
 func checkSlug(name, text string) error {
 	if !slug.MatchString(text) {

@@ -60,6 +60,11 @@ func (p *issues) Validate() error {
 	if err := rest.CheckBase(p.base()); err != nil {
 		return fmt.Errorf("url: %w", err)
 	}
+	for _, path := range []string{"/graphql", "/api/v4", "/rest/api/3", "/api/v2"} {
+		if p.Provider != "github" && strings.HasSuffix(strings.TrimRight(p.URL, "/"), path) {
+			return fmt.Errorf("url: leave out %s at its end", path)
+		}
+	}
 	if err := p.checkProject(); err != nil {
 		return err
 	}

@@ -161,6 +161,7 @@ func TestParameters(t *testing.T) {
 	checktest.Run(t, tracker.Issues, []checktest.Case{
 		{Name: "no provider", Params: "{query: x, max: 0}", Want: "problem: ...needs provider..."},
 		{Name: "no site", Params: "{provider: jira, project: OPS, query: x, max: 0}", Want: "problem: ...url: say the address of your jira..."},
+		{Name: "more than the address", Params: "{provider: gitlab, url: 'https://gitlab.example.com/api/v4/', project: a/b, max: 0}", Want: "problem: ...url: leave out /api/v4 at its end..."},
 		{Name: "nothing wanted", Params: "{provider: github, project: a/b, query: x}", Want: "problem: ...say what should be..."},
 		{Name: "nothing asked", Params: "{provider: github, project: a/b, max: 0}", Want: "problem: ...query: say what to look for..."},
 		{Name: "true of nothing", Params: "{provider: github, project: a/b, query: x, each: assignee}", Want: "problem: ...of no issues everything is true..."},

@@ -2,6 +2,7 @@ package sentry_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,7 +70,11 @@ func newReleases(t *testing.T) *releases {
 			}},
 		resttest.Route{Method: "GET", Path: path + "api@1/deploys/", Docs: apiDocs + "releases/list-a-releases-deploys/", Query: []string{"cursor"},
 			Answer: func(w http.ResponseWriter, r *http.Request) {
-				resttest.JSON(200, "["+strings.Join(s.deploys, ",")+"]")(w, r)
+				// One on a page, so that nobody stops at the first.
+				n := 0
+				_, _ = fmt.Sscanf(r.URL.Query().Get("cursor"), "0:%d:0", &n)
+				w.Header().Set("Link", fmt.Sprintf(`<http://%s%s?cursor=0:%d:0>; rel="next"; results="%t"; cursor="0:%d:0"`, r.Host, r.URL.Path, n+1, n+1 < len(s.deploys), n+1))
+				resttest.JSON(200, "["+strings.Join(s.deploys[n:min(n+1, len(s.deploys))], "")+"]")(w, r)
 			}},
 		resttest.Route{Method: "POST", Path: path + "api@1/deploys/", Docs: apiDocs + "releases/create-a-deploy/",
 			Body: []string{"environment", "name", "url", "dateStarted", "dateFinished", "projects"}, Needs: []string{"environment"},
@@ -123,12 +128,13 @@ func TestReleaseIsToldOnce(t *testing.T) {
 func TestReleaseThatTheApplicationMade(t *testing.T) {
 	s := newReleases(t)
 	s.there = true
-	s.deploys = []string{`{"id":"1","environment":"production","name":null,"dateFinished":"2026-03-01T10:00:00Z"}`}
+	s.deploys = []string{`{"id":"1","environment":"production","name":null,"dateFinished":"2026-03-01T10:00:00Z"}`, `{"id":"2","environment":"production","name":"by hand","dateFinished":"2026-03-01T10:00:00Z"}`}
 	probe(t, s.params(""), check.Partly)
 	_ = checkRun(t, sentry.Release, s.params(""), atNow, "pass: Sentry knows the release api@1 in api, live in production")
-	if len(s.bodies) != 3 || !strings.HasPrefix(s.bodies[1], "PUT ") || len(s.deploys) != 2 {
+	if len(s.bodies) != 3 || !strings.HasPrefix(s.bodies[1], "PUT ") || len(s.deploys) != 3 {
 		t.Errorf("changes %q", s.bodies)
 	}
+	probe(t, s.params(""), check.Done)
 }
 
 func TestReleaseAfterACrashBetweenItsSteps(t *testing.T) {

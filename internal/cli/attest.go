@@ -94,10 +94,10 @@ func (o *options) signAttestation(ctx context.Context, s *site, state *run.State
 	var text, armored []byte
 	var err error
 	if f.signature != "" {
-		if text, err = readBounded(o.path(f.statement)); err != nil {
+		if text, err = readBounded(o.path(f.statement), maxSigned); err != nil {
 			return event, fail(ExitUsage, "--statement is the file that --print wrote", "read the statement: %v", err)
 		}
-		if armored, err = readBounded(o.path(f.signature)); err != nil {
+		if armored, err = readBounded(o.path(f.signature), maxSigned); err != nil {
 			return event, fail(ExitUsage, "", "read the signature: %v", err)
 		}
 	} else {

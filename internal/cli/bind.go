@@ -40,11 +40,12 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	if err := s.noticesWork(); err != nil {
 		return nil, nil, err
 	}
+	facts, why := s.facts(ctx, release, previous, given)
 	p, problems := plan.Bind(plan.Input{
 		Checklist: s.list, Types: catalog.ByName(), Roles: s.cfg.RoleNames(), Unfilled: s.cfg.UnfilledRoles(),
 		Hosts: s.env.Addresses(), Groups: s.env.Groups,
 		Vars:  config.Vars{Project: s.cfg.Project, Env: s.env, Release: release, Previous: config.Release(previous), Emails: s.cfg.Emails()},
-		Facts: s.facts(ctx, release, previous, given),
+		Facts: facts, Why: why,
 		Plan: run.Plan{
 			Project: s.cfg.Project, Environment: s.environment, Release: run.Release(release), Previous: previous,
 			Checklist: digestOf(s.listText), Config: s.cfg.Digest, Policy: s.cfg.PolicyDigest,
@@ -58,8 +59,10 @@ func (s *site) bind(ctx context.Context, f planFlags) (*run.Plan, map[string]str
 	return p, given, nil
 }
 
-// facts are what when: may ask.
-func (s *site) facts(ctx context.Context, release config.Release, previous run.Release, given map[string]string) map[string]any {
+// facts are what when: may ask, and for those that were found out why they are as
+// they are.
+func (s *site) facts(ctx context.Context, release config.Release, previous run.Release, given map[string]string) (map[string]any, map[string]string) {
+	changed, why := s.changed(ctx, release, previous)
 	env := map[string]any{"name": s.environment, "url": s.env.URL}
 	for name, value := range s.env.Vars {
 		env[name] = value
@@ -69,12 +72,13 @@ func (s *site) facts(ctx context.Context, release config.Release, previous run.R
 		"release":  map[string]any{"version": release.Version, "revision": release.Revision},
 		"previous": map[string]any{"version": previous.Version, "revision": previous.Revision},
 		"project":  s.cfg.Project,
-		"changed":  changes(ctx, s.root, previous.Revision, release.Revision),
+		"changed":  changed,
 	}
 	for name, value := range given {
 		nest(facts, name, typed(value))
+		why[name] = "given with --set"
 	}
-	return facts
+	return facts, why
 }
 
 // typed reads a fact given on the command line: true, false, a number, or text.

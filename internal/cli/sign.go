@@ -116,24 +116,32 @@ func (o *options) showStatement(state *run.State, st statement) {
 
 // foreignSignature takes a statement and its signature made elsewhere.
 func foreignSignature(statementFile, signatureFile string) (run.Event, error) {
-	text, err := readBounded(statementFile)
+	text, err := readBounded(statementFile, maxSigned)
 	if err != nil {
 		return run.Event{}, fail(ExitUsage, "--statement is the file that --print wrote", "read the statement: %v", err)
 	}
-	armored, err := readBounded(signatureFile)
+	armored, err := readBounded(signatureFile, maxSigned)
 	if err != nil {
 		return run.Event{}, fail(ExitUsage, "", "read the signature: %v", err)
 	}
 	return signedEvent(text, armored)
 }
 
-func readBounded(path string) ([]byte, error) {
+// maxSigned bounds a statement, a signature and a key, in bytes.
+const maxSigned = 1 << 16
+
+// readBounded reads a file; one that is longer than limit bytes is an error.
+func readBounded(path string, limit int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, 1<<16))
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return text, err
 }
 
 // signedEvent makes the event that hands in a signed statement.
@@ -198,7 +206,7 @@ func sameKey(line string, key ssh.PublicKey) bool {
 }
 
 func readKey(path string) (ssh.Signer, error) {
-	text, err := readBounded(path)
+	text, err := readBounded(path, maxSigned)
 	if err != nil {
 		return nil, fail(ExitUsage, "", "read the key: %v", err)
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	People        map[string]Person      `param:"people" doc:"who takes part, by a short name" default:""`
 	Roles         map[string][]string    `param:"roles" doc:"people by role" default:""`
 	Policy        Policy                 `param:"policy" doc:"what people may do" default:""`
+	Changes       Changes                `param:"changes" doc:"what when: may ask about the change itself" default:""`
 	Environments  map[string]Environment `param:"environments" doc:"where it is deployed to, by name"`
 	Notifications Notifications          `param:"notifications" doc:"who is told what" default:""`
 	// Names are the environments in the order of the file.
@@ -79,6 +80,12 @@ type Maintenance struct {
 type Lease struct {
 	Kind     string     `param:"kind" doc:"none keeps it in the data directory only" default:"none" enum:"none,postgres"`
 	Database secret.Ref `param:"database" doc:"reference to the database's URL; the environment's when left out" default:""`
+}
+
+// Changes says what counts as a change of which kind.
+type Changes struct {
+	Kinds      map[string][]string `param:"kinds" doc:"patterns of files by kind, for changed.KIND; those of a built-in kind stand in the place of its own" default:""`
+	Advisories []string            `param:"advisories" doc:"reports of scanners about the dependencies that are live, for changed.advisories" default:""`
 }
 
 // Notifications says who is told what.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"go.yaml.in/yaml/v4"
 
 	"allclear.dev/allclear/internal/diag"
@@ -93,6 +94,7 @@ func (v *validator) validate(c *Config) {
 	v.people(c)
 	v.roles(c)
 	v.policy(c)
+	v.changes(c.Changes)
 	v.environments(c)
 	v.notifications(c.Notifications)
 }
@@ -123,6 +125,31 @@ func (v *validator) environments(c *Config) {
 			v.at([]string{"environments", name, "data"}, "data: %s keeps its records there already; every environment needs its own directory", other)
 		}
 		data[folder] = name
+	}
+}
+
+// changes holds that kinds have names for conditions and patterns that are some.
+func (v *validator) changes(c Changes) {
+	for _, kind := range slices.Sorted(maps.Keys(c.Kinds)) {
+		parent := []string{"changes", "kinds"}
+		switch {
+		case !variableName.MatchString(kind) || strings.Contains(kind, "-"):
+			v.key(parent, kind, "kinds: %q cannot stand in a condition: use letters, digits and _", kind)
+		case kind == "files" || kind == "advisories":
+			v.key(parent, kind, "kinds: changed.%s is there already and is no kind of file", kind)
+		case len(c.Kinds[kind]) == 0:
+			v.key(parent, kind, "kinds: %s has no pattern", kind)
+		}
+		for i, glob := range c.Kinds[kind] {
+			if !doublestar.ValidatePattern(glob) || strings.HasPrefix(glob, "/") {
+				v.at(append(parent, kind, strconv.Itoa(i)), "kinds: %q is no pattern of files below the checkout", glob).Hint = "such as deploy/** or **/*.tf"
+			}
+		}
+	}
+	for i, file := range c.Advisories {
+		if !filepath.IsLocal(filepath.FromSlash(file)) {
+			v.at([]string{"changes", "advisories", strconv.Itoa(i)}, "advisories: %q is not a path inside the project", file)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ type Input struct {
 	// Facts are what when: may ask: env.*, release.*, changed.*, and what was given
 	// with --set. A missing one leaves the condition undecided.
 	Facts map[string]any
+	// Why says of facts, by their dotted names, what they rest on.
+	Why map[string]string
 	// Roles are those that the configuration knows, Unfilled those among them that
 	// nobody has.
 	Roles, Unfilled []string
@@ -209,11 +212,33 @@ func (b *binder) when(out *run.Item, set checklist.Settings) {
 	switch {
 	case err != nil:
 		out.Applies, out.Because = run.Undecided, err.Error()
+		if why := b.why(set.When.Value); why != "" {
+			out.Because = "not known: " + set.When.Value + why
+		}
 	case !holds:
-		out.Applies, out.Because = run.NotApplicable, "not the case: "+set.When.Value
+		out.Applies, out.Because = run.NotApplicable, "not the case: "+set.When.Value+b.why(set.When.Value)
 	case out.Applies == run.Applies:
-		out.Because = "the case: " + set.When.Value
+		out.Because = "the case: " + set.When.Value + b.why(set.When.Value)
 	}
+}
+
+// why says what the facts that a condition names rest on.
+func (b *binder) why(condition string) string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(b.Why)) {
+		if at := strings.Index(condition, name); at >= 0 && !wordFollows(condition[at+len(name):]) {
+			out = append(out, b.Why[name])
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(out, "; ") + ")"
+}
+
+// wordFollows tells whether a name goes on.
+func wordFollows(rest string) bool {
+	return rest != "" && (rest[0] == '_' || rest[0] >= '0' && rest[0] <= '9' || rest[0] >= 'a' && rest[0] <= 'z' || rest[0] >= 'A' && rest[0] <= 'Z')
 }
 
 // window puts an item into its section's window.

@@ -104,6 +104,10 @@ type finding struct {
 	What     string   `json:"what"`
 	Where    string   `json:"where,omitempty"`
 	Fixed    string   `json:"fixed,omitempty"`
+	// Package and Version are of a dependency; Version is empty where the report
+	// names a range only.
+	Package string `json:"package,omitempty"`
+	Version string `json:"version,omitempty"`
 	// Suppressed tells that the report itself says that it was accepted; Ignored is
 	// the reason given here.
 	Suppressed bool   `json:"suppressed,omitempty"`

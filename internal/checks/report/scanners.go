@@ -116,6 +116,7 @@ func parseTrivy(text []byte) (scan, error) {
 				s.findings = append(s.findings, finding{
 					ID: named(v.VulnerabilityID, v.ID, v.RuleID), Severity: byWord(v.Severity), Fixed: v.FixedVersion,
 					What: strings.TrimSpace(named(v.PkgName, v.Title) + " " + v.InstalledVersion), Where: result.Target,
+					Package: v.PkgName, Version: v.InstalledVersion,
 				})
 			}
 		}
@@ -188,7 +189,7 @@ func parsePipAudit(text []byte) (scan, error) {
 		}
 		s.targets++
 		for _, v := range d.Vulns {
-			s.findings = append(s.findings, finding{ID: v.ID, Aliases: v.Aliases, Severity: unknown, What: d.Name + " " + d.Version, Fixed: strings.Join(v.Fixed, ", ")})
+			s.findings = append(s.findings, finding{ID: v.ID, Aliases: v.Aliases, Severity: unknown, What: d.Name + " " + d.Version, Fixed: strings.Join(v.Fixed, ", "), Package: d.Name, Version: d.Version})
 		}
 	}
 	if s.targets == 0 {
@@ -228,7 +229,7 @@ func parseSafety(text []byte) (scan, error) {
 	}
 	s := scan{scanner: "Safety" + version(r.Meta.Version), targets: r.Meta.Packages}
 	for _, v := range *r.Vulnerabilities {
-		f := finding{ID: v.ID, Severity: unknown, What: v.Package + " " + v.Version, Fixed: strings.Join(v.Fixed, ", ")}
+		f := finding{ID: v.ID, Severity: unknown, What: v.Package + " " + v.Version, Fixed: strings.Join(v.Fixed, ", "), Package: v.Package, Version: v.Version}
 		if v.CVE != "" {
 			f.Aliases = []string{v.CVE}
 		}

@@ -56,7 +56,7 @@ func parseNPM(text []byte) (scan, error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(r.Advisories)) {
 		a := r.Advisories[id]
-		s.findings = append(s.findings, finding{ID: named(a.GHSA, "npm "+id), Aliases: a.CVEs, Severity: byWord(a.Severity), What: a.Module + " " + a.Title, Fixed: a.Patched})
+		s.findings = append(s.findings, finding{ID: named(a.GHSA, "npm "+id), Aliases: a.CVEs, Severity: byWord(a.Severity), What: a.Module + " " + a.Title, Fixed: a.Patched, Package: a.Module})
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Vulnerabilities)) {
 		v := r.Vulnerabilities[name]
@@ -72,10 +72,10 @@ func parseNPM(text []byte) (scan, error) {
 				continue // a text names another package of the list
 			}
 			found = true
-			s.findings = append(s.findings, finding{ID: named(via.URL[strings.LastIndex(via.URL, "/")+1:], "npm "+via.Source.String()), Severity: byWord(named(via.Severity, v.Severity)), What: name + " " + v.Range + ": " + via.Title})
+			s.findings = append(s.findings, finding{ID: named(via.URL[strings.LastIndex(via.URL, "/")+1:], "npm "+via.Source.String()), Severity: byWord(named(via.Severity, v.Severity)), What: name + " " + v.Range + ": " + via.Title, Package: name})
 		}
 		if !found && len(v.Via) == 0 {
-			s.findings = append(s.findings, finding{ID: "npm " + name, Severity: byWord(v.Severity), What: name + " " + v.Range})
+			s.findings = append(s.findings, finding{ID: "npm " + name, Severity: byWord(v.Severity), What: name + " " + v.Range, Package: name})
 		}
 	}
 	return s, nil
@@ -125,7 +125,7 @@ func parseOSV(text []byte) (scan, error) {
 				}
 			}
 			for _, v := range p.Vulnerabilities {
-				s.findings = append(s.findings, finding{ID: v.ID, Aliases: v.Aliases, Severity: named(scores[v.ID], byWord(v.Own.Severity)), What: p.Package.Name + " " + p.Package.Version, Where: result.Source.Path})
+				s.findings = append(s.findings, finding{ID: v.ID, Aliases: v.Aliases, Severity: named(scores[v.ID], byWord(v.Own.Severity)), What: p.Package.Name + " " + p.Package.Version, Where: result.Source.Path, Package: p.Package.Name, Version: p.Package.Version})
 			}
 		}
 	}

@@ -59,7 +59,7 @@ func rooms() []room {
 		{"catalog", []string{"check", "checks/*"}},
 		{"catalog/generate", []string{"catalog", "check", "checklist", "config"}},
 		{"server", []string{"*", "journal/sqlite"}},
-		{"cli", []string{"*", "journal/sqlite", "postgres/lint"}},
+		{"cli", []string{"*", "journal/sqlite", "postgres/lint", "checks/report"}},
 		{"architecture", nil},
 	}
 }

@@ -42,6 +42,7 @@ func Types() []*check.Type {
 		env.Value, env.Secret,
 		git.Revision, git.Tag,
 		git.Checkout, git.Switch,
+		file.Prune,
 		forge.Approvals, forge.Checks, forge.Release,
 		document.Entry,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,

@@ -44,7 +44,7 @@ func Types() []*check.Type {
 		git.Checkout, git.Switch,
 		file.Prune,
 		forge.Approvals, forge.Checks, forge.Release,
-		document.Entry,
+		document.Updated, document.Entry,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,

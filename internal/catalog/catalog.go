@@ -24,6 +24,7 @@ import (
 	"allclear.dev/allclear/internal/checks/notify"
 	"allclear.dev/allclear/internal/checks/person"
 	"allclear.dev/allclear/internal/checks/postgres"
+	"allclear.dev/allclear/internal/checks/prometheus"
 	"allclear.dev/allclear/internal/checks/redis"
 	"allclear.dev/allclear/internal/checks/report"
 	"allclear.dev/allclear/internal/checks/sentry"
@@ -49,6 +50,8 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
+		sentry.Event, sentry.Issues, sentry.Release,
+		prometheus.Query,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, maintenance.Maintenance, notify.Notify,

@@ -40,6 +40,9 @@ func (m *Moment) UnmarshalText(text []byte) error {
 // IsZero reports whether no moment was given.
 func (m Moment) IsZero() bool { return m == Moment{} }
 
+// Ago gives the duration, if the moment was written as one; otherwise 0.
+func (m Moment) Ago() time.Duration { return m.ago }
+
 // In gives the point in time within a run. A fact that nobody supplied, one that
 // is no time, and a time that is not in the past are errors: asking since then
 // would find nothing, whatever happened.

@@ -50,7 +50,6 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
-		sentry.Event, sentry.Issues, sentry.Release,
 		prometheus.Query,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,

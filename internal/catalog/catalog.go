@@ -44,6 +44,7 @@ func Types() []*check.Type {
 		git.Revision, git.Tag,
 		git.Checkout, git.Switch,
 		file.Prune,
+		host.Ports,
 		forge.Approvals, forge.Checks, forge.Release,
 		document.Updated, document.Entry,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,

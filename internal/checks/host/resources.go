@@ -1,4 +1,5 @@
-// Package host holds the type that measures a machine's resources.
+// Package host holds the types that measure a machine's resources and look at its
+// ports.
 package host
 
 import (

@@ -57,9 +57,9 @@ func (w *work) stands(u *unit, st status, then before) (done, partly bool) {
 	case "stop":
 		return st.stopped(), st.phase == changing
 	}
-	was, known := then[u.Name]
-	if !known {
-		return false, false // it is written down before anything is touched
+	was := then[u.Name]
+	if !was.Asked {
+		return false, false // it is written down before the unit is touched
 	}
 	gone := len(was.Instances) > 0 && was.renewed(st)
 	return st.phase == up && was.begun(st) && was.renewed(st), was.begun(st) || gone

@@ -25,23 +25,28 @@ type standing struct {
 	Up        bool       `json:"up"`
 	Mark      string     `json:"mark,omitempty"`
 	Instances []instance `json:"instances,omitempty"`
+	// Asked says that this attempt was about to restart it.
+	Asked bool `json:"asked,omitempty"`
 }
 
-// begun reports that a restart since then has at least begun: something runs that
-// did not, or it has been asked for.
+// begun reports that a restart since then has at least begun: it is marked as
+// asked for, or something runs that did not.
 func (b standing) begun(st status) bool {
-	return st.mark != b.Mark || len(b.shared(st)) < len(st.instances)
+	if st.mark != "" || b.Mark != "" {
+		return st.mark != b.Mark
+	}
+	return b.shared(st) < len(st.instances)
 }
 
 // renewed reports that nothing of what ran then runs any more.
-func (b standing) renewed(st status) bool { return len(b.shared(st)) == 0 }
+func (b standing) renewed(st status) bool { return b.shared(st) == 0 }
 
-// shared lists the instances that ran then and still do.
-func (b standing) shared(st status) []instance {
-	var both []instance
+// shared counts the instances that ran then and still do.
+func (b standing) shared(st status) int {
+	var both int
 	for _, i := range st.instances {
-		if slices.ContainsFunc(b.Instances, func(was instance) bool { return was.ID == i.ID && was.Start == i.Start }) {
-			both = append(both, i)
+		if slices.ContainsFunc(b.Instances, func(was instance) bool { return was.Life == i.Life }) {
+			both++
 		}
 	}
 	return both
@@ -72,14 +77,28 @@ func (w *work) remember(ctx context.Context, units []unit) (before, error) {
 	if len(all) == len(known) {
 		return all, nil
 	}
+	return all, w.note(all)
+}
+
+// note writes down how the units stood.
+func (w *work) note(all before) error {
 	text, err := json.Marshal(all)
 	if err == nil {
 		err = writeNew(w.notes(), text)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("write down how the units stood: %w", err)
+		return fmt.Errorf("write down how the units stood: %w", err)
 	}
-	return all, nil
+	return nil
+}
+
+// ask writes down that a unit is about to be restarted. Without it, a unit that
+// crashed and came back would look as if it had been.
+func (w *work) ask(u *unit, all before) error {
+	was := all[u.Name]
+	was.Asked = true
+	all[u.Name] = was
+	return w.note(all)
 }
 
 // recall gives what was written down, nil when nothing was.

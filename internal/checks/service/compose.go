@@ -226,7 +226,7 @@ func containersStatus(found []container) status {
 		}
 		said = append(said, text)
 		if runs {
-			st.instances = append(st.instances, instance{ID: one.ID, Start: one.State.StartedAt.UTC().Format(time.RFC3339Nano), Restarts: *one.RestartCount})
+			st.instances = append(st.instances, instance{ID: one.ID, Life: one.ID, Start: one.State.StartedAt.UTC().Format(time.RFC3339Nano), Restarts: *one.RestartCount})
 			st.health = worstHealth(st.health, one)
 		}
 	}

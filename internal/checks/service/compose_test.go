@@ -192,6 +192,7 @@ func newFakeDocker(t *testing.T) (*place, *fakeDocker) {
 }
 
 func TestComposeAsItsStandIn(t *testing.T) {
+	t.Parallel()
 	for name, array := range map[string]bool{"lines": false, "array": true} {
 		t.Run(name, func(t *testing.T) {
 			conform(t, func(t *testing.T) *place {

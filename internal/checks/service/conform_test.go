@@ -3,6 +3,8 @@ package service_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,9 @@ type place struct {
 	// nobody is a unit that the driver does not know; empty when the driver has no
 	// such thing.
 	nobody string
+	// single has the driver's program looked at once where it does not matter, because
+	// it is slow.
+	single bool
 	// crash makes the unit one crash and come back by itself before the next look.
 	crash func(t *testing.T)
 	// spoilt are the answers of the driver's program that are broken one by one.
@@ -45,7 +50,11 @@ func (p *place) quick() *place {
 func (p *place) instance(t *testing.T, params string, units ...string) *check.Instance {
 	t.Helper()
 	text := fmt.Sprintf("{%s, %s, units: [%s]}", p.params, params, strings.Join(units, ", "))
-	for name, value := range map[string]string{"stable": "60ms", "every": "10ms", "healthy_within": "2s"} {
+	usual := map[string]string{"stable": "60ms", "every": "10ms", "healthy_within": "2s"}
+	if p.single {
+		usual["stable"], usual["every"] = "0s", "100ms"
+	}
+	for name, value := range usual {
 		if !strings.Contains(text, name+":") {
 			text = strings.TrimSuffix(text, "}") + ", " + name + ": " + value + "}"
 		}
@@ -104,12 +113,15 @@ func nameOf(unit string) string {
 }
 
 // conform holds a driver to what every driver does. make gives a place in which
-// nothing runs.
-func conform(t *testing.T, make func(t *testing.T) *place) {
+// nothing runs. The laws that take long for it are left to scripts/slow.
+func conform(t *testing.T, make func(t *testing.T) *place, long ...string) {
 	for name, law := range map[string]func(*testing.T, *place){
 		"start, stop and back": startStop, "restart": restarts, "rolling": rolling, "a unit that ends at once": endsAtOnce,
 		"crash loop": crashLoop, "nobody knows it": unknown, "answers that are broken": spoilt, "hang": hangs, "examine": examines,
 	} {
+		if slices.Contains(long, name) && os.Getenv("ALLCLEAR_SLOW") == "" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			law(t, make(t))
@@ -133,7 +145,7 @@ func startStop(t *testing.T, p *place) {
 	if now := p.stands(t); now != before {
 		t.Errorf("starting again restarted it: %s, was %s", now, before)
 	}
-	p.do(t, "pass: running for 60ms without a restart: "+one+", "+two+"...", "", "state: running", p.one, p.two)
+	p.do(t, "pass: running for ... without a restart: "+one+", "+two+"...", "", "state: running", p.one, p.two)
 	p.do(t, "fail: "+one+" ...; "+two+" ...", "", "state: stopped", p.one, p.two)
 	p.undo(t, start, "k1", done) // two ran before
 	p.do(t, "pass: stopped: "+one, "", "state: stopped", p.one)
@@ -213,7 +225,7 @@ func crashLoop(t *testing.T, p *place) {
 	}
 	for restarts, want := range []string{"fail: " + nameOf(p.one) + " was restarted 1 times while it was looked at...", "pass: ..."} {
 		looks = 0
-		inst := p.instance(t, fmt.Sprintf("stable: 300ms, restarts: %d", restarts), p.one)
+		inst := p.instance(t, fmt.Sprintf("stable: 100ms, every: 30ms, restarts: %d", restarts), p.one)
 		o, err := inst.Runner.Run(t.Context(), &env)
 		if err != nil {
 			t.Fatal(err)

@@ -41,6 +41,8 @@ func newDriver(w *work) driver {
 	switch w.Driver {
 	case bySystemd:
 		return &systemd{tool: run, service: w.service}
+	case byKubernetes:
+		return &kubernetes{tool: run, work: w}
 	case byCompose:
 		run.dir = w.service.Dir
 		return &compose{tool: run, work: w}
@@ -85,9 +87,14 @@ type status struct {
 // instance is one process, container or pod that runs. It was restarted when its
 // start changed or its supervisor counted a restart.
 type instance struct {
-	ID       string `json:"id"`
+	ID string `json:"id"`
+	// Life is what a restart that was asked for makes anew. A container that crashed
+	// and was started again keeps it.
+	Life     string `json:"life"`
 	Start    string `json:"start"`
 	Restarts int    `json:"restarts,omitempty"`
+	// Ending says that it has been told to end.
+	Ending bool `json:"-"`
 }
 
 // String describes the status for the evidence.

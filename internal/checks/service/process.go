@@ -68,9 +68,10 @@ func (p *processes) look(ctx context.Context, u *unit) (status, error) {
 	if now.Ended() || now.Ticks != kept.Ticks || kept.Boot != id {
 		return stopped, nil
 	}
+	life := fmt.Sprint(kept.PID, " ", kept.Ticks, " ", kept.Boot)
 	return status{
 		phase: up, why: fmt.Sprintf("pid %d, started at tick %s", kept.PID, kept.Ticks), process: kept,
-		instances: []instance{{ID: "process", Start: fmt.Sprint(kept.PID, " ", kept.Ticks, " ", kept.Boot)}},
+		instances: []instance{{ID: "process", Life: life, Start: life}},
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 )
 
 func TestProcessConforms(t *testing.T) {
+	t.Parallel()
 	conform(t, func(t *testing.T) *place {
 		s := newSite(t)
 		p := &place{

@@ -31,7 +31,7 @@ const (
 type service struct {
 	Units       []unit            `param:"units" doc:"the units, in the order in which they are acted on"`
 	Do          string            `param:"do" doc:"what to do; nothing but looking when left out" default:"" enum:"start,stop,restart,reload"`
-	Driver      string            `param:"driver" doc:"what runs the units" default:"process" enum:"process,systemd,compose"`
+	Driver      string            `param:"driver" doc:"what runs the units" default:"process" enum:"process,systemd,compose,kubernetes"`
 	State       string            `param:"state" doc:"what they must be; healthy wants a health check of every unit" default:"running" enum:"running,healthy,stopped"`
 	Stable      time.Duration     `param:"stable" doc:"how long the same process must stay up" default:"2s"`
 	Restarts    int               `param:"restarts" doc:"how many restarts are allowed in that time" default:"0"`

@@ -16,6 +16,7 @@ import (
 )
 
 func TestStartLookStop(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.write("web.env", "# colours\nexport COLOUR='blue green'\nPASSWORD=from-the-file\n")
 	checktest.SetSecrets(s.env, checktest.Secrets{"env:PW": "correct-horse"})
@@ -55,6 +56,7 @@ func TestStartLookStop(t *testing.T) {
 }
 
 func TestUndoStartsOnlyWhatRan(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	web, beat := s.unit("web", "idle", ""), s.unit("beat", "idle", "")
 	s.do("pass: ...", "do: start", web)
@@ -67,6 +69,7 @@ func TestUndoStartsOnlyWhatRan(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	one, two := s.unit("one", "serve", ""), s.unit("two", "serve", "")
 	s.do("pass: ...", "do: start", one, two)
@@ -88,6 +91,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestRollingStopsAtTheFirstThatIsNotHealthy(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	one, two := s.unit("one", "serve", ""), s.unit("two", "serve", "")
 	s.do("pass: ...", "do: start", one, two)
@@ -148,6 +152,7 @@ func TestStubborn(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	web := s.unit("web", "reload", "")
 	s.do("fail: web does not run: not running", "do: reload", web)
@@ -226,6 +231,7 @@ func TestPIDFileThatIsStale(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	web := s.unit("web", "serve", "")
 	s.do("pass: ...", "do: start", web)
@@ -243,6 +249,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestLaws(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	web := s.unit("web", "serve", "")
 	s.do("pass: ...", "do: start", web)

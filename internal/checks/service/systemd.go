@@ -62,7 +62,8 @@ func systemdStatus(shown map[string]string) (status, error) {
 	if err != nil || err2 != nil || restarts < 0 || pid < 0 {
 		return status{}, fmt.Errorf("NRestarts %.20q or MainPID %.20q is not a number", shown["NRestarts"], shown["MainPID"])
 	}
-	runs := instance{ID: "main", Start: shown["InvocationID"] + "@" + shown["ExecMainStartTimestampMonotonic"], Restarts: restarts}
+	start := shown["InvocationID"] + "@" + shown["ExecMainStartTimestampMonotonic"]
+	runs := instance{ID: "main", Life: start, Start: start, Restarts: restarts}
 	st := status{why: fmt.Sprintf("%s (%s)", active, sub), instances: []instance{runs}, process: check.Process{PID: pid}}
 	if shown["NeedDaemonReload"] == "yes" {
 		st.why += ", its file was changed and not loaded"

@@ -130,6 +130,7 @@ func newFakeSystemd(t *testing.T) (*place, *fakeSystemd) {
 }
 
 func TestSystemdAsItsStandIn(t *testing.T) {
+	t.Parallel()
 	conform(t, func(t *testing.T) *place {
 		p, _ := newFakeSystemd(t)
 		return p

@@ -84,7 +84,7 @@ func (w *work) acted(ctx context.Context, u *unit, was status, did string, err e
 	// whether anything came of it.
 	st, lookErr := w.driver.look(ctx, u)
 	then := standing{Mark: was.mark, Instances: was.instances}
-	if lookErr != nil || st.phase == changing || st.phase == up && then.begun(st) {
+	if lookErr != nil || st.phase == changing || st.phase == up && (was.stopped() || then.begun(st)) {
 		return "", errors.Join(fmt.Errorf("%s %s: %w", w.Do, u.Name, err), lookErr)
 	}
 	return fmt.Sprintf("%s: %s; it is %s%s", u.Name, end.Error(), st, w.tail(ctx, u, st)), nil
@@ -135,7 +135,7 @@ func (w *work) restartAll(ctx context.Context) (check.Outcome, error) {
 	}
 	for i := range w.Units {
 		u := &w.Units[i]
-		miss, err := w.restart(ctx, u, then[u.Name], outcome.Facts)
+		miss, err := w.restart(ctx, u, then, outcome.Facts)
 		if err != nil {
 			return outcome, fmt.Errorf("%w%s", err, w.soFar(i))
 		}
@@ -171,7 +171,7 @@ func (w *work) soFar(i int) string {
 
 // restart restarts a unit once: what this attempt has restarted already is left
 // to the gate.
-func (w *work) restart(ctx context.Context, u *unit, then standing, facts map[string]string) (string, error) {
+func (w *work) restart(ctx context.Context, u *unit, then before, facts map[string]string) (string, error) {
 	st, err := w.driver.look(ctx, u)
 	if err != nil {
 		return "", err
@@ -179,9 +179,12 @@ func (w *work) restart(ctx context.Context, u *unit, then standing, facts map[st
 	switch {
 	case st.phase == missing:
 		return u.Name + " " + st.why, nil
-	case !st.stopped() && then.begun(st):
+	case !st.stopped() && then[u.Name].Asked && then[u.Name].begun(st):
 		facts["unit."+u.Name] = "was restarted by this attempt already"
 		return "", nil
+	}
+	if err := w.ask(u, then); err != nil {
+		return "", err
 	}
 	did, err := w.driver.restart(ctx, u, st)
 	return w.acted(ctx, u, st, did, err, facts)

@@ -112,27 +112,28 @@ func places(list []environment) string {
 
 // ask runs a program whose output is JSON. What it printed is never shown, since it
 // holds values.
-func (e *environment) ask(ctx context.Context, host check.Host, argv []string, into any) error {
+func ask[T any](ctx context.Context, host check.Host, where string, argv []string) (T, error) {
+	var answer T
 	r, err := host.Exec(ctx, check.Command{Argv: argv, Limit: maxSource})
 	switch {
 	case err != nil:
-		return fmt.Errorf("read %s: %w", e.where(), err)
+		return answer, fmt.Errorf("read %s: %w", where, err)
 	case r.Code != 0 || r.Signal != "":
-		return fmt.Errorf("read %s: %s ended with code %d %s: %.200s", e.where(), argv[0], r.Code, r.Signal, strings.TrimSpace(string(r.Stderr)))
+		return answer, fmt.Errorf("read %s: %s ended with code %d %s: %.200s", where, argv[0], r.Code, r.Signal, strings.TrimSpace(string(r.Stderr)))
 	case r.Truncated:
-		return fmt.Errorf("read %s: more than %d bytes", e.where(), maxSource)
+		return answer, fmt.Errorf("read %s: more than %d bytes", where, maxSource)
 	}
-	if json.Unmarshal(r.Stdout, into) != nil {
-		return fmt.Errorf("read %s: the answer of %s is not the JSON that was asked for", e.where(), argv[0])
+	if json.Unmarshal(r.Stdout, &answer) != nil {
+		return answer, fmt.Errorf("read %s: the answer of %s is not the JSON that was asked for", where, argv[0])
 	}
-	return nil
+	return answer, nil
 }
 
 // inspect asks docker for the environment that a container was started with
 // (https://docs.docker.com/reference/cli/docker/inspect/).
 func (e *environment) inspect(ctx context.Context, host check.Host) (map[string]string, error) {
-	var list []string
-	if err := e.ask(ctx, host, []string{"docker", "inspect", "--type=container", "--format={{json .Config.Env}}", e.Container}, &list); err != nil {
+	list, err := ask[[]string](ctx, host, e.where(), []string{"docker", "inspect", "--type=container", "--format={{json .Config.Env}}", e.Container})
+	if err != nil {
 		return nil, err
 	}
 	vars := map[string]string{}
@@ -160,11 +161,11 @@ func (e *environment) cluster(ctx context.Context, host check.Host) (map[string]
 	if e.Context != "" {
 		argv = append(argv, "--context="+e.Context)
 	}
-	var object struct {
+	object, err := ask[struct {
 		Kind string            `json:"kind"`
 		Data map[string]string `json:"data"`
-	}
-	if err := e.ask(ctx, host, argv, &object); err != nil {
+	}](ctx, host, e.where(), argv)
+	if err != nil {
 		return nil, err
 	}
 	if want := map[bool]string{true: "ConfigMap", false: "Secret"}[e.ConfigMap != ""]; object.Kind != want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +152,19 @@ func TestMailServer(t *testing.T) {
 		if _, err := inst.Runner.(check.Examiner).Examine(t.Context(), e); err == nil {
 			t.Errorf("%s: would do", params)
 		}
+	}
+	for name, serve := range map[string]func(net.Conn){
+		"silent": func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, "no data": func(net.Conn) {},
+		"malformed": func(c net.Conn) { _, _ = io.WriteString(c, "hello\r\n") },
+	} {
+		_, port, _ := net.SplitHostPort(strings.TrimPrefix(raw(t, serve), "http://"))
+		inst := decode(t, to+"email: {host: localhost, port: "+port+", tls: none, from: app@tulia.test}")
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if got, _ := attempt(ctx, t, inst, e); !strings.HasPrefix(got, "error: ") {
+			t.Errorf("%s: %s", name, got)
+		}
+		cancel()
+		checktest.Match(t, "not_done: ...", probed(t, inst, e))
 	}
 	var waited []time.Duration
 	now := time.Unix(1000, 0)

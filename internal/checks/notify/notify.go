@@ -282,7 +282,7 @@ func (p *notification) Probe(ctx context.Context, env *check.Env) (check.Progres
 			case entry.State == receipt.Taken:
 				done++
 			case entry.State == receipt.Sending && !p.keyed(t):
-				return "", check.Outcome{}, fmt.Errorf("whether %s took the message is not known: look there; if it did not, repeat the item: what the others took is not sent again", to)
+				return "", check.Outcome{}, fmt.Errorf("whether %s took the message is not known: look there; if it did not, say so and retry the item: what the others took is not sent again", to)
 			}
 		}
 	}
@@ -290,7 +290,7 @@ func (p *notification) Probe(ctx context.Context, env *check.Env) (check.Progres
 	case done == 0:
 		return check.NotDone, check.Failf("%s: nobody has taken the message", p.names()), nil
 	case done < all:
-		return check.Partly, check.Failf("%d of %d have taken the message; repeating the item sends it to the others alone", done, all), nil
+		return check.Partly, check.Failf("%d of %d have taken the message; a retry of the item sends it to the others alone", done, all), nil
 	}
 	o := check.Passf("%s: all %d have taken the message", p.names(), all)
 	if len(p.AckRoles) == 0 {

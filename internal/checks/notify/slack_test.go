@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,8 +185,8 @@ func TestSlackRefuses(t *testing.T) {
 }
 
 // faulty runs an instance against every way not to answer: none is ever a pass,
-// and only a certain refusal is a fail.
-func faulty(t *testing.T, f *resttest.Fake, e *check.Env, inst *check.Instance) {
+// and only those that are certain refusals are a fail.
+func faulty(t *testing.T, f *resttest.Fake, e *check.Env, inst *check.Instance, certain ...string) {
 	t.Helper()
 	for _, fault := range resttest.Faults() {
 		f.Fail(fault.Answer)
@@ -193,7 +194,11 @@ func faulty(t *testing.T, f *resttest.Fake, e *check.Env, inst *check.Instance) 
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		got, _ := attempt(ctx, t, inst, e)
 		cancel()
-		if certain := fault.Name == "401" || fault.Name == "403"; !strings.HasPrefix(got, "error: ") && !(certain && strings.HasPrefix(got, "fail: ")) {
+		want := "error: "
+		if slices.Contains(certain, fault.Name) {
+			want = "fail: "
+		}
+		if !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s", fault.Name, got)
 		}
 		if strings.Contains(got, token) {
@@ -209,7 +214,7 @@ func faulty(t *testing.T, f *resttest.Fake, e *check.Env, inst *check.Instance) 
 func TestSlackFaults(t *testing.T) {
 	w, e := newWorkspace(t), checktest.NewEnv(t)
 	inSlack(e)
-	faulty(t, w.Fake, e, decode(t, w.to("text: x")))
+	faulty(t, w.Fake, e, decode(t, w.to("text: x")), "401", "403")
 	// The same after auth.test has answered.
 	for _, fault := range resttest.Faults() {
 		w.Fail(func(rw http.ResponseWriter, r *http.Request) {

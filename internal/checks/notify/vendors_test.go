@@ -75,7 +75,7 @@ func TestPagerDuty(t *testing.T) {
 		if len(f.Calls()) != before+1 {
 			t.Errorf("%s: %d events", event, len(f.Calls())-before)
 		}
-		faulty(t, f, e, inst)
+		faulty(t, f, e, inst, "401", "403")
 		if text, err := inst.Runner.(check.Examiner).Examine(t.Context(), e); err != nil || !strings.Contains(text, "nothing was sent") {
 			t.Errorf("examined %q, %v", text, err)
 		}
@@ -139,6 +139,7 @@ func TestTeams(t *testing.T) {
 			t.Errorf("the address shows: %s", got)
 		}
 	}
+	faulty(t, f, e, inst, "401", "403", "403 limit", "302")
 	e.Run.ID = "r-long"
 	got, _ := attempt(t.Context(), t, decode(t, "to: teams:env:TEAMS\ntext: "+strings.Repeat("x", 25<<10)), e)
 	checktest.Match(t, "error: ...the card is longer...", got)
@@ -169,6 +170,7 @@ func TestSlackHook(t *testing.T) {
 			t.Errorf("facts %v", o.Facts)
 		}
 	}
+	faulty(t, f, e, inst, "401", "403", "403 limit", "302")
 }
 
 // TestSigned proves the signature, the headers, the method and the body of a
@@ -256,7 +258,7 @@ func TestMissing(t *testing.T) {
 	w.refuse["chat.postMessage"] = "not_in_channel"
 	got, _ := attempt(t.Context(), t, inst, e)
 	checktest.Match(t, "fail: slack:#deploys did not take it: ...", got)
-	checktest.Match(t, "partly: 2 of 3 have taken the message; repeating the item sends it to the others alone", probed(t, inst, e))
+	checktest.Match(t, "partly: 2 of 3 have taken the message; a retry of the item sends it to the others alone", probed(t, inst, e))
 	w.refuse = map[string]string{}
 	e.Key = "allclear/r-1/an.item/2" // a person starts it anew
 	got, o := attempt(t.Context(), t, inst, e)

@@ -28,6 +28,18 @@ const (
 	Plain    = "none"
 )
 
+// Mode gives the way to TLS: the chosen one, or what a port stands for.
+func Mode(chosen string, port int) string {
+	const implicitPort = 465 // RFC 8314, section 7.3
+	switch {
+	case chosen != "":
+		return chosen
+	case port == implicitPort:
+		return Implicit
+	}
+	return StartTLS
+}
+
 const (
 	// maxSaid bounds what is kept of one reply, in bytes.
 	maxSaid = 300

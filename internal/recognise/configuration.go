@@ -128,7 +128,7 @@ func describe(name string) string {
 		"maintenance_file":     "file that is there while the site is closed",
 		"migrations":           "folder of the SQL migrations",
 		"new_log_errors":       "program that fails when the log has new errors; its argument names a part",
-		"notices":              "where messages go: webhook:https://…, webhook:env:NAME or file:PATH",
+		"notices":              "where messages go: slack:#channel, teams:env:NAME, webhook:env:NAME or file:PATH",
 		"previous_release":     "program that prints the revision to go back to",
 		"pull_release":         "program that fetches a release; its argument is the version",
 		"queue_short":          "program that fails when the queue is too long",

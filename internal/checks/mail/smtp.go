@@ -86,16 +86,7 @@ func (p *submission) Validate() error {
 }
 
 // mode gives the way to TLS.
-func (p *submission) mode() string {
-	const implicitPort = 465 // RFC 8314
-	switch {
-	case p.TLS != "":
-		return p.TLS
-	case p.Port == implicitPort:
-		return mail.Implicit
-	}
-	return mail.StartTLS
-}
+func (p *submission) mode() string { return mail.Mode(p.TLS, p.Port) }
 
 // Traits tells that looking has no effect and that a message is a message.
 func (p *submission) Traits() check.Traits {

@@ -44,16 +44,7 @@ type mailSettings struct {
 	MaxRefused check.Share `param:"max_refused" doc:"part of the recipients that the server may refuse" default:"0%"`
 }
 
-func (s mailSettings) mode() string {
-	const implicitPort = 465 // RFC 8314
-	switch {
-	case s.TLS != "":
-		return s.TLS
-	case s.Port == implicitPort:
-		return mail.Implicit
-	}
-	return mail.StartTLS
-}
+func (s mailSettings) mode() string { return mail.Mode(s.TLS, s.Port) }
 
 func (s mailSettings) validate() error {
 	switch {

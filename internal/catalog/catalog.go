@@ -40,7 +40,7 @@ func Types() []*check.Type {
 	return []*check.Type{
 		command.Command, file.File,
 		web.HTTP, web.Flow,
-		env.Value, env.Secret, env.Contract,
+		env.Value, env.Secret, env.Contract, env.Diff,
 		git.Revision, git.Tag,
 		git.Checkout, git.Switch,
 		file.Prune,

@@ -218,7 +218,7 @@ func crashLoop(t *testing.T, p *place) {
 	p.do(t, "pass: ...", "k1", "do: start", p.one)
 	env, looks := *p.env, 0
 	env.Sleep = func(ctx context.Context, d time.Duration) error {
-		if looks++; looks == 2 {
+		if looks++; looks == 1 {
 			p.crash(t)
 		}
 		return p.env.Sleep(ctx, d)

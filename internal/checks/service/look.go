@@ -162,11 +162,13 @@ func (w *work) becomes(ctx context.Context, u *unit, end time.Time, was *standin
 
 // stable samples the units for the time wanted, and gives how they stood last. A
 // program that crashes and is started again looks as if it ran at every look; its
-// start and its supervisor's counter tell.
+// start and its supervisor's counter tell. The time runs from the first sample to
+// the last, so that looks which are slow do not shorten it.
 func (w *work) stable(ctx context.Context, units []unit, facts map[string]string) (map[string]status, string, error) {
-	end := w.env.Now().Add(w.Stable)
+	var end time.Time
 	last, restarts, samples := map[string]status{}, map[string]int{}, 0
 	for {
+		begun := w.env.Now()
 		for i := range units {
 			u := &units[i]
 			st, err := w.driver.look(ctx, u)
@@ -185,8 +187,10 @@ func (w *work) stable(ctx context.Context, units []unit, facts map[string]string
 				return last, miss + w.tail(ctx, u, st), nil
 			}
 		}
-		samples++
-		if !w.env.Now().Before(end) {
+		if samples++; samples == 1 {
+			end = w.env.Now().Add(w.Stable)
+		}
+		if w.Stable <= 0 || samples > 1 && !begun.Before(end) {
 			facts["samples"] = fmt.Sprint(samples)
 			return last, "", nil
 		}

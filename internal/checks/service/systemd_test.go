@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/check/checktest"
@@ -185,4 +186,14 @@ func TestSystemdThatSaysNo(t *testing.T) {
 	p.do(t, "error: start web: systemctl ended with exit 1: permission denied", "k2", "do: start", p.one)
 	p.env.Host = host
 	p.probe(t, p.instance(t, "do: start", p.one), "k2", check.Done)
+}
+
+// However long a look takes, a time of stability has a beginning and an end.
+func TestSlowLooksDoNotShortenTheTime(t *testing.T) {
+	p, f := newFakeSystemd(t)
+	p.do(t, "pass: ...", "k", "do: start", p.one)
+	now := p.env.Now()
+	p.env.Now = func() time.Time { now = now.Add(time.Minute); return now }
+	p.env.Sleep = func(ctx context.Context, _ time.Duration) error { f.units["web"].restarts++; return ctx.Err() }
+	p.do(t, "fail: web was restarted 1 times while it was looked at...", "", "stable: 1s", p.one)
 }

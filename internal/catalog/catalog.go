@@ -26,6 +26,7 @@ import (
 	"allclear.dev/allclear/internal/checks/postgres"
 	"allclear.dev/allclear/internal/checks/prometheus"
 	"allclear.dev/allclear/internal/checks/redis"
+	"allclear.dev/allclear/internal/checks/release"
 	"allclear.dev/allclear/internal/checks/report"
 	"allclear.dev/allclear/internal/checks/sentry"
 	"allclear.dev/allclear/internal/checks/service"
@@ -45,6 +46,7 @@ func Types() []*check.Type {
 		git.Checkout, git.Switch,
 		file.Prune,
 		host.Ports,
+		release.Image,
 		forge.Approvals, forge.Checks, forge.Release,
 		document.Updated, document.Entry,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,

@@ -18,13 +18,14 @@ type room struct {
 // rooms is the plan of the house, from the ground up. The first pattern that fits
 // a package counts.
 func rooms() []room {
-	world := []string{"check", "dns", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
+	world := []string{"check", "dns", "dotenv", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
 	return []room{
 		{"diag", nil},
 		{"secret", nil},
 		{"run", nil},
 		{"shim", nil},
 		{"dns", nil},
+		{"dotenv", nil},
 		{"checklist", []string{"diag"}},
 		{"check", []string{"diag", "secret"}},
 		{"check/checktest", []string{"check", "diag", "secret", "transport"}},
@@ -114,6 +115,9 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"filippo.io/age":                  {"internal/postgres/seal"},
 		"github.com/redis/go-redis":       {"internal/checks/redis"},
 		"github.com/miekg/dns":            {"internal/dns"},
+		"github.com/pelletier/go-toml":    {"internal/checks/configfile"},
+		"gopkg.in/ini.v1":                 {"internal/checks/configfile"},
+		"github.com/Masterminds/semver":   {"internal/checks/tool"},
 		"github.com/emersion/go-smtp":     {"internal/mail", "internal/mail/mailtest"},
 		"github.com/emersion/go-sasl":     {"internal/mail", "internal/mail/mailtest"},
 		"github.com/yuin/goldmark":        {"internal/checklist"},
@@ -149,7 +153,7 @@ func only(t *testing.T, name string, homes ...string) {
 // pure packages decide; they do not look at the world. What time it is, they are
 // told.
 func pure() []string {
-	return []string{"internal/run", "internal/diag", "internal/checklist", "internal/plan", "internal/journal", "internal/metrics", "internal/report", "internal/record", "internal/recognise", "internal/changes", "internal/signoff"}
+	return []string{"internal/run", "internal/diag", "internal/checklist", "internal/plan", "internal/journal", "internal/metrics", "internal/report", "internal/record", "internal/recognise", "internal/changes", "internal/dotenv", "internal/signoff"}
 }
 
 func TestPurePackagesReachNothing(t *testing.T) {

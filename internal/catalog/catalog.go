@@ -10,6 +10,7 @@ import (
 	"allclear.dev/allclear/internal/checks/batch"
 	"allclear.dev/allclear/internal/checks/certificate"
 	"allclear.dev/allclear/internal/checks/command"
+	"allclear.dev/allclear/internal/checks/configfile"
 	"allclear.dev/allclear/internal/checks/dns"
 	"allclear.dev/allclear/internal/checks/document"
 	"allclear.dev/allclear/internal/checks/env"
@@ -17,6 +18,7 @@ import (
 	"allclear.dev/allclear/internal/checks/forge"
 	"allclear.dev/allclear/internal/checks/git"
 	"allclear.dev/allclear/internal/checks/host"
+	"allclear.dev/allclear/internal/checks/kubernetes"
 	"allclear.dev/allclear/internal/checks/ledger"
 	"allclear.dev/allclear/internal/checks/mail"
 	"allclear.dev/allclear/internal/checks/maintenance"
@@ -32,6 +34,7 @@ import (
 	"allclear.dev/allclear/internal/checks/service"
 	"allclear.dev/allclear/internal/checks/source"
 	"allclear.dev/allclear/internal/checks/sql"
+	"allclear.dev/allclear/internal/checks/tool"
 	"allclear.dev/allclear/internal/checks/tracker"
 	"allclear.dev/allclear/internal/checks/web"
 )
@@ -39,7 +42,7 @@ import (
 // Types lists every type in reading order: generic ones first, people last.
 func Types() []*check.Type {
 	return []*check.Type{
-		command.Command, file.File,
+		command.Command, file.File, configfile.Value, tool.Version,
 		web.HTTP, web.Flow,
 		env.Value, env.Secret, env.Contract, env.Diff,
 		git.Revision, git.Tag,
@@ -56,9 +59,9 @@ func Types() []*check.Type {
 		prometheus.Query,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
-		service.Service, maintenance.Maintenance, notify.Notify,
+		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
-		person.Attest, person.Signoff,
+		person.Attest, person.Input, person.Signoff,
 	}
 }
 

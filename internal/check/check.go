@@ -106,6 +106,9 @@ type Person struct {
 	Expires time.Duration
 	// Choice lists the decisions offered; empty means approve and reject.
 	Choice []string
+	// Fact is the fact of the run that the text given becomes; empty for none. Match
+	// is the regular expression (RE2) that the whole text must match, if any.
+	Fact, Match string
 }
 
 // Verdict is what a type found out. Not having found out is an error, not a

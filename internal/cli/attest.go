@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,12 +85,35 @@ func (o *options) attestation(ctx context.Context, s *site, state *run.State, wh
 	}
 	if f.no {
 		event.Verdict = string(run.Fail)
+	} else if err := f.value(it, &event); err != nil {
+		return run.Event{}, err
 	}
 	keys := s.cfg.People[who].Keys
 	if len(keys) == 0 && f.signature == "" && f.key == "" && !f.print {
 		return event, nil
 	}
 	return o.signAttestation(ctx, s, state, it, who, event, keys, f)
+}
+
+// value makes the text given the fact that an input asks for.
+func (f attestFlags) value(it *run.Item, event *run.Event) error {
+	if it.Person == nil || it.Person.Fact == "" {
+		return nil
+	}
+	if choices := it.Person.Choice; len(choices) > 0 && !slices.Contains(choices, f.text) {
+		return fail(ExitUsage, "give --text with one of them", "%s: %q is none of %s", it.ID, f.text, strings.Join(choices, ", "))
+	}
+	if it.Person.Match != "" {
+		match, err := regexp.Compile(`\A(?:` + it.Person.Match + `)\z`)
+		if err != nil {
+			return fail(ExitUsage, "", "%s: the plan's expression cannot be read: %v", it.ID, err)
+		}
+		if !match.MatchString(f.text) {
+			return fail(ExitUsage, "the whole text must match", "%s: %q does not look like %s", it.ID, f.text, it.Person.Match)
+		}
+	}
+	event.Sets = map[string]string{it.Person.Fact: f.text}
+	return nil
 }
 
 func (o *options) signAttestation(ctx context.Context, s *site, state *run.State, it *run.Item, who string, event run.Event, keys []string, f attestFlags) (run.Event, error) {

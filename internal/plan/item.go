@@ -95,7 +95,7 @@ func (b *binder) traits(out *run.Item, inst *check.Instance) {
 	if p := t.Person; p != nil {
 		out.Person = &run.Person{
 			Roles: p.Roles, Evidence: p.Evidence, MinText: p.MinText,
-			NotSameAs: p.NotSameAs, Expires: p.Expires, Choice: p.Choice,
+			NotSameAs: p.NotSameAs, Expires: p.Expires, Choice: p.Choice, Fact: p.Fact, Match: p.Match,
 		}
 	}
 }

@@ -82,7 +82,25 @@ func (p *proposer) item(section *checklist.Section, item *checklist.Item) {
 		p.add(proposal, block{{"command", text + "}"}})
 		return
 	}
-	p.known(section, item, proposal)
+	if p.known(section, item, proposal) {
+		return
+	}
+	if fact := blankFact(item); fact != "" {
+		proposal.Type, proposal.Because = "input", "a blank to fill in"
+		p.add(proposal, block{{"input", "input: {fact: " + fact + "}"}})
+	}
+}
+
+// blankFact names the fact of an item with one labelled blank that is no date.
+func blankFact(item *checklist.Item) string {
+	if len(item.Blanks) != 1 {
+		return ""
+	}
+	name := strings.Join(strings.FieldsFunc(strings.ToLower(item.Blanks[0].Label), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }), "-")
+	if name == "" || name == "date" || len(name) > 40 {
+		return ""
+	}
+	return "input." + name
 }
 
 // signoff gives the role that a line such as "Tech Lead: ____ Date: ____" asks to
@@ -107,8 +125,8 @@ func (p *proposer) signoff(section *checklist.Section, item *checklist.Item) str
 }
 
 // known looks the item's words up in the rules of its scope, and then in those
-// of the neighbouring one.
-func (p *proposer) known(section *checklist.Section, item *checklist.Item, proposal Proposal) {
+// of the neighbouring one, and tells whether it has found one that fits.
+func (p *proposer) known(section *checklist.Section, item *checklist.Item, proposal Proposal) bool {
 	text := strings.ToLower(item.Text)
 	for _, may := range []func(*checklist.Section, string) bool{p.inScope, p.nearScope} {
 		for _, r := range p.rules {
@@ -123,9 +141,10 @@ func (p *proposer) known(section *checklist.Section, item *checklist.Item, propo
 			proposal.Because = "it says “" + strings.Join(words, " … ") + "”"
 			b := p.adapt(section, slices.Clone(p.blocks[r.id]), &proposal)
 			p.add(proposal, b)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // inScope tells whether a standard item may be meant in a section. Without a

@@ -208,6 +208,9 @@ type Person struct {
 	NotSameAs []string      `json:"not_same_as,omitempty"`
 	Expires   time.Duration `json:"expires,omitempty"`
 	Choice    []string      `json:"choice,omitempty"`
+	// Fact is the fact that the person's text becomes, Match what it must look like.
+	Fact  string `json:"fact,omitempty"`
+	Match string `json:"match,omitempty"`
 }
 
 // Digest is the SHA-256 of the plan's JSON, in hex.

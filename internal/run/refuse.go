@@ -114,7 +114,27 @@ func refuseAttest(s *State, i int, e Event) error {
 	case e.Verdict != string(Pass) && e.Verdict != string(Fail):
 		return fmt.Errorf("an attestation states pass or fail, not %q", e.Verdict)
 	}
+	if err := refuseFacts(it, e); err != nil {
+		return err
+	}
 	return refuseSame(s, i, e)
+}
+
+// refuseFacts holds that a person's word sets exactly the fact that is asked for.
+func refuseFacts(it *Item, e Event) error {
+	wanted := ""
+	if it.Person != nil {
+		wanted = it.Person.Fact
+	}
+	for name := range e.Sets {
+		if name != wanted {
+			return fmt.Errorf("%s does not ask for a value of %s", it.ID, name)
+		}
+	}
+	if wanted != "" && e.Verdict == string(Pass) && e.Sets[wanted] == "" {
+		return fmt.Errorf("%s asks for a value", it.ID)
+	}
+	return nil
 }
 
 // refuseRetry lets what has ended begin anew, except where only a person's own

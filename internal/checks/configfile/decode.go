@@ -14,6 +14,7 @@ import (
 	"gopkg.in/ini.v1"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 // decode reads a file of a format into mappings, lists and plain values. What is
@@ -103,6 +104,19 @@ func decodeINI(text []byte) (any, error) {
 			}
 			into[key.Name()] = strings.TrimSpace(key.String())
 		}
+	}
+	return out, nil
+}
+
+// decodeEnv reads NAME=value lines; every value is a text.
+func decodeEnv(text []byte) (any, error) {
+	vars, err := dotenv.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{}
+	for name, value := range vars {
+		out[name] = value
 	}
 	return out, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 	"allclear.dev/allclear/internal/secret"
 )
 
@@ -62,7 +63,7 @@ func (p *secretCheck) Validate() error {
 		return errors.New("var: name at least one")
 	}
 	for _, name := range p.Vars {
-		if !validName(name) {
+		if !dotenv.ValidName(name) {
 			return fmt.Errorf("var: %q is not a variable's name", name)
 		}
 	}

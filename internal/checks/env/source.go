@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 // maxSource bounds what a source may give, in bytes.
@@ -103,7 +104,7 @@ func (s *source) all(ctx context.Context, host check.Host) (map[string]string, e
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", s.where(), err)
 		}
-		vars, err := dotenv(text)
+		vars, err := dotenv.Parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", s.where(), err)
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 //go:embed value.md
@@ -47,7 +48,7 @@ type probe struct {
 
 // Validate holds the rules between the parameters.
 func (p *value) Validate() error {
-	if !validName(p.Var) {
+	if !dotenv.ValidName(p.Var) {
 		return fmt.Errorf("var: %q is not a variable's name", p.Var)
 	}
 	if p.Separator == "" {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 const (
@@ -194,11 +195,11 @@ func (p *processes) environ(ctx context.Context, u *unit) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the environment of %s: %w", u.Name, err)
 		}
-		pairs, err := dotenv(string(text))
+		vars, err := dotenv.Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("read the environment of %s: %s:%w", u.Name, u.EnvFile, err)
+			return nil, fmt.Errorf("read the environment of %s: %s: %w", u.Name, u.EnvFile, err)
 		}
-		env = append(env, pairs...)
+		env = append(env, pairs(vars)...)
 	}
 	env = append(env, pairs(u.Env)...)
 	for _, name := range slices.Sorted(maps.Keys(u.SecretEnv)) {

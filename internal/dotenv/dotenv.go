@@ -1,16 +1,17 @@
-package env
+// Package dotenv reads files of environment variables.
+package dotenv
 
 import (
 	"fmt"
 	"strings"
 )
 
-// dotenv reads NAME=value lines as the usual libraries do: "export" is allowed,
+// Parse reads NAME=value lines as the usual libraries do: "export" is allowed,
 // a value may be quoted over several lines, # after a space begins a comment
 // outside quotes, backslash escapes count in double quotes only, and the last of
 // two equal names wins. References to other variables stay as written, since the
 // libraries disagree about them. A message never shows a line's text.
-func dotenv(text []byte) (map[string]string, error) {
+func Parse(text []byte) (map[string]string, error) {
 	out := map[string]string{}
 	rest := strings.TrimPrefix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\ufeff")
 	for number := 1; rest != ""; {
@@ -22,7 +23,7 @@ func dotenv(text []byte) (map[string]string, error) {
 		}
 		name, value, found := strings.Cut(strings.TrimSpace(strings.TrimPrefix(trimmed, "export ")), "=")
 		name, value = strings.TrimSpace(name), strings.TrimLeft(value, " \t")
-		if !found || !validName(name) {
+		if !found || !ValidName(name) {
 			return nil, fmt.Errorf("line %d is not NAME=value", number)
 		}
 		if value != "" && (value[0] == '"' || value[0] == '\'' || value[0] == '`') {
@@ -86,8 +87,8 @@ func quoted(s string) (string, int, bool) {
 	return "", 0, false
 }
 
-// validName tells whether a text may name an environment variable.
-func validName(s string) bool {
+// ValidName tells whether a text may name an environment variable.
+func ValidName(s string) bool {
 	for i, r := range s {
 		letter := r == '_' || (r >= 'A' && r <= 'Z') || (r >= 'a' && r <= 'z')
 		if !letter && (i == 0 || (r != '.' && (r < '0' || r > '9'))) {

@@ -17,9 +17,9 @@ import (
 	"allclear.dev/allclear/internal/dotenv"
 )
 
-// decode reads a file of a format into mappings, lists and plain values. What is
-// empty or written wrongly is an error, as is a key that stands there twice.
-func decode(format string, text []byte, document int) (any, error) {
+// decode reads a file of a format and gives it as JSON. What is empty or written
+// wrongly is an error, as is a key that stands there twice.
+func decode(format string, text []byte, document int) ([]byte, error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errors.New("the file is empty")
@@ -31,13 +31,16 @@ func decode(format string, text []byte, document int) (any, error) {
 	case "yaml":
 		return decodeYAML(text, document)
 	case "json":
-		return check.FromJSON(text)
+		if _, err := check.FromJSON(text); err != nil {
+			return nil, err
+		}
+		return text, unique(text)
 	case "toml":
 		var out map[string]any
 		if err := toml.Unmarshal(text, &out); err != nil {
 			return nil, err
 		}
-		return normal(out)
+		return json.Marshal(out)
 	case "ini":
 		return decodeINI(text)
 	case "env":
@@ -48,7 +51,7 @@ func decode(format string, text []byte, document int) (any, error) {
 
 // decodeYAML reads one document. Of several one must be chosen, because a value of
 // the wrong one says nothing.
-func decodeYAML(text []byte, document int) (any, error) {
+func decodeYAML(text []byte, document int) ([]byte, error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	var found any
 	n := 0
@@ -71,32 +74,27 @@ func decodeYAML(text []byte, document int) (any, error) {
 	case n < document:
 		return nil, fmt.Errorf("the file holds %d documents, and document %d is asked for", n, document)
 	}
-	return normal(found)
-}
-
-// normal turns what a decoder gives into what JSON knows: dates become texts,
-// numbers one kind of whole and one of broken ones.
-func normal(v any) (any, error) {
-	text, err := json.Marshal(v)
+	out, err := json.Marshal(found)
 	if err != nil {
 		return nil, fmt.Errorf("it holds what has no place in JSON: %w", err)
 	}
-	return check.FromJSON(text)
+	return out, nil
 }
 
 // decodeINI reads sections of keys. Keys above the first section stand at the top;
 // every value is a text.
-func decodeINI(text []byte) (any, error) {
+func decodeINI(text []byte) ([]byte, error) {
 	file, err := ini.LoadSources(ini.LoadOptions{AllowShadows: true, IgnoreInlineComment: true, KeyValueDelimiters: "=:"}, text)
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{}
+	type keys map[string]string
+	top, sections := keys{}, map[string]keys{}
 	for _, section := range file.Sections() {
-		into := out
+		into := top
 		if section.Name() != ini.DefaultSection {
-			into = map[string]any{}
-			out[section.Name()] = into
+			into = keys{}
+			sections[section.Name()] = into
 		}
 		for _, key := range section.Keys() {
 			if len(key.ValueWithShadows()) > 1 {
@@ -105,18 +103,24 @@ func decodeINI(text []byte) (any, error) {
 			into[key.Name()] = strings.TrimSpace(key.String())
 		}
 	}
-	return out, nil
+	out := map[string]any{}
+	for name, value := range top {
+		out[name] = value
+	}
+	for name, section := range sections {
+		if _, twice := out[name]; twice {
+			return nil, fmt.Errorf("%s is a key and a section", name)
+		}
+		out[name] = section
+	}
+	return json.Marshal(out)
 }
 
 // decodeEnv reads NAME=value lines; every value is a text.
-func decodeEnv(text []byte) (any, error) {
+func decodeEnv(text []byte) ([]byte, error) {
 	vars, err := dotenv.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]any{}
-	for name, value := range vars {
-		out[name] = value
-	}
-	return out, nil
+	return json.Marshal(vars)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,33 +67,41 @@ func parseKey(text string) (key, rest string, err error) {
 	return text[:end], text[end:], nil
 }
 
-// lookup follows a path. Nothing at its end, or on the way, is not there; a path
-// that leads through something without parts is an error of the path.
-func lookup(config any, path string) (found any, there bool, err error) {
+// lookup follows a path through JSON. Nothing at its end, or on the way, is not
+// there; a path that leads through something without parts is an error of the path.
+func lookup(config []byte, path string) (found []byte, there bool, err error) {
 	steps, err := parsePath(path)
 	if err != nil {
 		return nil, false, err
 	}
-	at := config
+	at := json.RawMessage(config)
 	for _, s := range steps {
-		switch from := at.(type) {
-		case map[string]any:
+		switch text := bytes.TrimSpace(at); {
+		case string(text) == "null":
+			return nil, false, nil
+		case text[0] == '{':
 			if s.list {
 				return nil, false, fmt.Errorf("path %s: [%d] asks a mapping for a place in a list", path, s.index)
+			}
+			var from map[string]json.RawMessage
+			if err := json.Unmarshal(text, &from); err != nil {
+				return nil, false, err
 			}
 			if at, there = from[s.key]; !there {
 				return nil, false, nil
 			}
-		case []any:
+		case text[0] == '[':
 			if !s.list {
 				return nil, false, fmt.Errorf("path %s: %s asks a list for a key", path, s.key)
+			}
+			var from []json.RawMessage
+			if err := json.Unmarshal(text, &from); err != nil {
+				return nil, false, err
 			}
 			if s.index >= len(from) {
 				return nil, false, nil
 			}
 			at = from[s.index]
-		case nil:
-			return nil, false, nil
 		default:
 			return nil, false, fmt.Errorf("path %s leads on behind a plain value", path)
 		}
@@ -102,29 +109,97 @@ func lookup(config any, path string) (found any, there bool, err error) {
 	return at, true, nil
 }
 
-// equal compares two JSON texts by their values; 1 and 1.0 are the same number.
+// equal compares two JSON texts by their values. 1 and 1.0 are the same number;
+// whole numbers are compared digit by digit, however long they are.
 func equal(a, b []byte) (bool, error) {
-	left, err := plain(a)
-	if err != nil {
-		return false, err
+	a, b = bytes.TrimSpace(a), bytes.TrimSpace(b)
+	if len(a) == 0 || len(b) == 0 {
+		return false, errors.New("a value is empty")
 	}
-	right, err := plain(b)
-	if err != nil {
-		return false, err
+	switch {
+	case a[0] == '{' && b[0] == '{':
+		var left, right map[string]json.RawMessage
+		if err := errors.Join(json.Unmarshal(a, &left), json.Unmarshal(b, &right)); err != nil || len(left) != len(right) {
+			return false, err
+		}
+		for key, value := range left {
+			other, there := right[key]
+			if !there {
+				return false, nil
+			}
+			if same, err := equal(value, other); err != nil || !same {
+				return false, err
+			}
+		}
+		return true, nil
+	case a[0] == '[' && b[0] == '[':
+		var left, right []json.RawMessage
+		if err := errors.Join(json.Unmarshal(a, &left), json.Unmarshal(b, &right)); err != nil || len(left) != len(right) {
+			return false, err
+		}
+		for i := range left {
+			if same, err := equal(left[i], right[i]); err != nil || !same {
+				return false, err
+			}
+		}
+		return true, nil
+	case a[0] == '"' && b[0] == '"':
+		var left, right string
+		err := errors.Join(json.Unmarshal(a, &left), json.Unmarshal(b, &right))
+		return left == right, err
 	}
-	return reflect.DeepEqual(left, right), nil
+	return bytes.Equal(a, b) || sameNumber(string(a), string(b)), nil
 }
 
-func plain(text []byte) (any, error) {
+// sameNumber compares numbers of which at least one is not written as a whole one.
+func sameNumber(a, b string) bool {
+	if !strings.ContainsAny(a, ".eE") && !strings.ContainsAny(b, ".eE") {
+		return false
+	}
+	left, err := strconv.ParseFloat(a, 64)
+	right, err2 := strconv.ParseFloat(b, 64)
+	return err == nil && err2 == nil && left == right
+}
+
+// unique finds a key that stands twice in one mapping; the last one would win
+// without a word.
+func unique(text []byte) error {
+	type level struct {
+		keys  map[string]bool // nil in a list
+		value bool            // what comes next is a value
+	}
+	var open []level
 	d := json.NewDecoder(bytes.NewReader(text))
-	var out any
-	if err := d.Decode(&out); err != nil {
-		return nil, err
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		top := len(open) - 1
+		key, isText := token.(string)
+		switch {
+		case token == json.Delim('}') || token == json.Delim(']'):
+			open = open[:top]
+			continue
+		case top >= 0 && open[top].keys != nil && !open[top].value && isText:
+			if open[top].keys[key] {
+				return fmt.Errorf("%q stands there twice", key)
+			}
+			open[top].keys[key], open[top].value = true, true
+			continue
+		case top >= 0:
+			open[top].value = false
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{keys: map[string]bool{}})
+		case json.Delim('['):
+			open = append(open, level{})
+		}
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one value")
-	}
-	return out, nil
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -5,7 +5,6 @@ package configfile
 import (
 	"context"
 	_ "embed" // the type's page
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -106,7 +105,7 @@ func (v *value) Run(ctx context.Context, env *check.Env) (check.Outcome, error) 
 	return v.judge(config)
 }
 
-func (v *value) judge(config any) (check.Outcome, error) {
+func (v *value) judge(config []byte) (check.Outcome, error) {
 	facts := map[string]string{}
 	var wrong []string
 	for _, path := range sorted(v.Values) {
@@ -126,7 +125,11 @@ func (v *value) judge(config any) (check.Outcome, error) {
 		}
 	}
 	if !v.Expect.IsZero() {
-		holds, err := v.Expect.Eval(map[string]any{"config": config})
+		whole, err := check.FromJSON(config)
+		if err != nil {
+			return check.Outcome{}, err
+		}
+		holds, err := v.Expect.Eval(map[string]any{"config": whole})
 		if err != nil {
 			return check.Outcome{}, err
 		}
@@ -143,17 +146,13 @@ func (v *value) judge(config any) (check.Outcome, error) {
 }
 
 // compare says in which way the value at a path is not the wanted one.
-func compare(config any, path string, want check.Value, facts map[string]string) (string, error) {
-	found, there, err := lookup(config, path)
+func compare(config []byte, path string, want check.Value, facts map[string]string) (string, error) {
+	got, there, err := lookup(config, path)
 	if err != nil {
 		return "", err
 	}
 	if !there {
 		return path + " is not there", nil
-	}
-	got, err := json.Marshal(found)
-	if err != nil {
-		return "", fmt.Errorf("%s holds something that cannot be compared: %w", path, err)
 	}
 	same, err := equal(got, []byte(want))
 	if err != nil {

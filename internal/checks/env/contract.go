@@ -17,6 +17,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 //go:embed contract.md
@@ -64,7 +65,7 @@ func (p *contract) Validate() error {
 		return errors.New("required, optional and placeholders need live")
 	}
 	for _, name := range p.Required {
-		if !validName(name) {
+		if !dotenv.ValidName(name) {
 			return fmt.Errorf("required: %q is not a variable's name", name)
 		}
 	}

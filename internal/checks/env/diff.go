@@ -16,6 +16,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 //go:embed diff.md
@@ -372,7 +373,7 @@ func settingsOf(text string) (map[string]string, error) {
 			continue
 		}
 		name, value, found := strings.Cut(line, "=")
-		if name = strings.TrimSpace(name); !found || !validName(name) {
+		if name = strings.TrimSpace(name); !found || !dotenv.ValidName(name) {
 			return nil, fmt.Errorf("line %d is not NAME = value", number)
 		}
 		out[name] = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "###"))

@@ -5,6 +5,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 // documented is a variable that a document describes.
@@ -31,7 +33,7 @@ var commented = regexp.MustCompile(`^#+\s*(?:export\s+)?([A-Z][A-Z0-9_]*)=`)
 
 // example reads a dotenv file. A variable that is commented out is optional.
 func example(file, text string) (map[string]documented, error) {
-	set, err := dotenv([]byte(text))
+	set, err := dotenv.Parse([]byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 // use is a place where code reads a variable.
@@ -285,7 +287,7 @@ func argument(src string, at int) (name string, next int, literal bool) {
 		return "", at, false
 	}
 	end := strings.IndexByte(src[at+1:], src[at])
-	if end < 0 || !validName(src[at+1:at+1+end]) {
+	if end < 0 || !dotenv.ValidName(src[at+1:at+1+end]) {
 		return "", at, false
 	}
 	name, next = src[at+1:at+1+end], at+end+2
@@ -309,7 +311,7 @@ func (d dialect) destructured(src, file string, out *uses) {
 			case name == "":
 			case strings.HasPrefix(name, "..."):
 				out.dynamic = append(out.dynamic, use{Name: name, File: file, Line: lineAt(src, m[0])})
-			case validName(name):
+			case dotenv.ValidName(name):
 				out.reads = append(out.reads, use{Name: name, File: file, Line: lineAt(src, m[0]), Default: given && value != ""})
 			}
 		}

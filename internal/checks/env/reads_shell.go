@@ -4,6 +4,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"allclear.dev/allclear/internal/dotenv"
 )
 
 // reference is $NAME or ${NAME…}, as a shell and Compose write it
@@ -83,7 +85,7 @@ func findCompose(file, text string) uses {
 			indent = -1
 		case indent >= 0:
 			name := strings.Trim(strings.TrimSuffix(strings.TrimSpace(strings.TrimPrefix(trimmed, "-")), ":"), `"'`)
-			if validName(name) {
+			if dotenv.ValidName(name) {
 				out.reads = append(out.reads, use{Name: name, File: file, Line: line})
 			}
 		}

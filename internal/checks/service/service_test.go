@@ -261,7 +261,7 @@ func TestLaws(t *testing.T) {
 		{Name: "unknown host", Params: "{on: web-9, units: [" + web + "]}", Env: here, Want: `error: unknown host "web-9"`},
 		{Name: "stopped, by its pid file alone", Params: "{state: stopped, units: [{name: a, pid_file: a.pid}]}", Want: "problem: ...unit a: state: stopped needs run or match: a pid file that is not there proves nothing"},
 		{Name: "no secret", Params: "{do: start, units: [" + strings.Replace(s.unit("x", "idle", ", secret_env: {A: 'env:B'}"), "x.pid", "x.pid", 1) + "]}", Env: here, Want: "error: start x: secret env:B: not set"},
-		{Name: "environment malformed", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: bad.env}]}", Env: func(e *check.Env) { here(e); s.write("bad.env", "A=1\nhunter2\n") }, Want: "error: start e: read the environment of e: bad.env:2: want NAME=value"},
+		{Name: "environment malformed", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: bad.env}]}", Env: func(e *check.Env) { here(e); s.write("bad.env", "A=1\nhunter2\n") }, Want: "error: start e: read the environment of e: bad.env: line 2 is not NAME=value"},
 		{Name: "environment missing", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env_file: no.env}]}", Env: here, Want: "error: start e: read the environment of e: ..."},
 		{Name: "environment denied", Params: "{do: start, units: [{name: e, run: [sleep, '77'], pid_file: e.pid, env: {LD_PRELOAD: x}}]}", Env: here, Want: "error: start e: environment variable LD_PRELOAD may not be set..."},
 		{Name: "problem: no units", Params: "{units: []}", Want: "problem: ...units lists nothing"},

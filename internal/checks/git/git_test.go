@@ -181,7 +181,7 @@ func TestRevision(t *testing.T) {
 		{Name: "unknown host", Params: "{from: [{worktree: ., on: web-9}]}", Env: know, Want: `error: worktree .: unknown host "web-9"`},
 		{Name: "problem: option", Params: "--upload-pack=x", Want: "problem: ...it begins with -"},
 		{Name: "problem: operator", Params: "'v1^{/x}'", Want: "problem: ...is no name of a reference..."},
-		{Name: "problem: two kinds", Params: "{from: [{file: a, worktree: b}]}", Want: "problem: ...needs one of worktree, http, file and command"},
+		{Name: "problem: two kinds", Params: "{from: [{file: a, worktree: b}]}", Want: "problem: ...needs one of worktree, http, file, command, pid_file and container"},
 		{Name: "problem: address", Params: "{from: [{http: 'ftp://x/y'}]}", Want: "problem: ...is no http or https address"},
 		{Name: "problem: clean without worktree", Params: "{from: [{file: a}], clean: true}", Want: "problem: ...clean is for worktrees"},
 	})

@@ -22,7 +22,10 @@ type source struct {
 	HTTP     httpSource  `param:"http" doc:"an address that tells the revision" default:""`
 	File     string      `param:"file" doc:"a file that holds the revision" default:""`
 	Command  []check.Arg `param:"command" doc:"a program that prints the revision" default:""`
-	On       []string    `param:"on" doc:"hosts of the worktrees, file or command; this machine when left out" default:""`
+	PIDFile  string      `param:"pid_file" doc:"a process: what counts is the release in whose folder it works" default:""`
+	Stamp    string      `param:"revision_file" doc:"with pid_file, the file of a release that holds its commit" default:"REVISION"`
+	Running  string      `param:"container" doc:"a running container, whose image's label tells the revision" default:""`
+	On       []string    `param:"on" doc:"hosts of everything but http; this machine when left out" default:""`
 }
 
 type httpSource struct {
@@ -39,16 +42,20 @@ type answer struct {
 
 func (s source) validate() error {
 	given := 0
-	for _, is := range []bool{len(s.Worktree) > 0, s.HTTP.URL != "", s.File != "", len(s.Command) > 0} {
+	for _, is := range []bool{len(s.Worktree) > 0, s.HTTP.URL != "", s.File != "", len(s.Command) > 0, s.PIDFile != "", s.Running != ""} {
 		if is {
 			given++
 		}
 	}
 	switch {
 	case given != 1:
-		return errors.New("needs one of worktree, http, file and command")
+		return errors.New("needs one of worktree, http, file, command, pid_file and container")
 	case s.HTTP.URL != "" && len(s.On) > 0:
 		return errors.New("on is not for http")
+	case strings.HasPrefix(s.Running, "-"):
+		return fmt.Errorf("container: %.100q begins with -", s.Running)
+	case within(s.Stamp) != nil || strings.Contains(s.Stamp, "/"):
+		return fmt.Errorf("revision_file: %.100q is not a file's name", s.Stamp)
 	case s.HTTP.JSON != "" && s.HTTP.Header != "":
 		return errors.New("json and header exclude each other")
 	}
@@ -70,6 +77,10 @@ func (s source) name() string {
 		return s.HTTP.URL
 	case s.File != "":
 		return "file " + s.File
+	case s.PIDFile != "":
+		return "process of " + s.PIDFile
+	case s.Running != "":
+		return "container " + s.Running
 	}
 	return "command " + s.Command[0].Text
 }
@@ -118,9 +129,14 @@ func (s source) askHost(ctx context.Context, host check.Host, clean bool) ([]ans
 	}
 	var text []byte
 	var err error
-	if s.File != "" {
+	switch {
+	case s.File != "":
 		text, err = host.ReadFile(ctx, s.File, maxAnswer)
-	} else {
+	case s.PIDFile != "":
+		text, err = s.askProcess(ctx, host)
+	case s.Running != "":
+		text, err = askContainer(ctx, host, s.Running)
+	default:
 		text, err = s.askCommand(ctx, host)
 	}
 	if err != nil {

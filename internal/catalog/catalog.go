@@ -20,6 +20,7 @@ import (
 	"allclear.dev/allclear/internal/checks/host"
 	"allclear.dev/allclear/internal/checks/kubernetes"
 	"allclear.dev/allclear/internal/checks/ledger"
+	"allclear.dev/allclear/internal/checks/logs"
 	"allclear.dev/allclear/internal/checks/mail"
 	"allclear.dev/allclear/internal/checks/maintenance"
 	"allclear.dev/allclear/internal/checks/migrations"
@@ -56,7 +57,7 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
-		prometheus.Query,
+		prometheus.Query, logs.Query,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,

@@ -25,6 +25,7 @@ import (
 	"allclear.dev/allclear/internal/checks/maintenance"
 	"allclear.dev/allclear/internal/checks/migrations"
 	"allclear.dev/allclear/internal/checks/notify"
+	"allclear.dev/allclear/internal/checks/openapi"
 	"allclear.dev/allclear/internal/checks/person"
 	"allclear.dev/allclear/internal/checks/postgres"
 	"allclear.dev/allclear/internal/checks/prometheus"
@@ -52,7 +53,7 @@ func Types() []*check.Type {
 		host.Ports,
 		release.Image,
 		forge.Approvals, forge.Checks, forge.Release,
-		document.Updated, document.Entry,
+		document.Updated, document.Entry, openapi.Diff,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,

@@ -43,7 +43,7 @@ type engine struct {
 	env []string
 }
 
-// docker runs docker and gives its result whatever the exit code.
+// run runs docker or kubectl and gives its result whatever the exit code.
 func (e engine) run(ctx context.Context, argv ...string) (check.Result, error) {
 	result, err := e.Exec(ctx, check.Command{Argv: argv, Env: append([]string{"LC_ALL=C"}, e.env...), Limit: maxText})
 	switch {
@@ -243,14 +243,7 @@ type pod struct {
 // pods finds the containers of the pods that have the labels. Pods that are being
 // deleted or have ended do not count.
 func (e engine) pods(ctx context.Context, p pods) ([]running, error) {
-	argv := []string{"kubectl"}
-	if p.Context != "" {
-		argv = append(argv, "--context="+p.Context)
-	}
-	if p.Namespace != "" {
-		argv = append(argv, "--namespace="+p.Namespace)
-	}
-	result, err := e.run(ctx, append(argv, "get", "pods", "--selector="+p.Selector, "--output=json")...)
+	result, err := e.run(ctx, append(kubectl(p.Context, p.Namespace), "get", "pods", "--selector="+p.Selector, "--output=json")...)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ type image struct {
 	Project    string            `param:"project" doc:"compose project of the services" default:""`
 	Containers []string          `param:"containers" doc:"names of containers that must run the image" default:""`
 	Pods       pods              `param:"pods" doc:"pods of Kubernetes that must run the image" default:""`
+	Workload   workload          `param:"workload" doc:"with do: switch, what runs the image on Kubernetes, instead of a tag of the hosts" default:""`
 	Name       string            `param:"name" doc:"what the image is called, to find again what was pulled" default:"image"`
 	Env        map[string]string `param:"env" doc:"environment variables for docker or kubectl" default:""`
 	On         []string          `param:"on" doc:"hosts; this machine when left out" default:""`
@@ -63,6 +64,8 @@ func (i *image) Validate() error {
 		return fmt.Errorf("digest: %.100q: want sha256: and 64 hexadecimal digits in lower case", i.Digest)
 	case i.Do != "" && (looks > 0 || i.Pods.given()):
 		return errors.New("services, containers and pods are for looking at what runs")
+	case i.Workload.given() && (i.Do != "switch" || len(i.On) > 1):
+		return errors.New("workload is for do: switch, from one host")
 	case i.Do == "" && looks == 0 && !i.Pods.given():
 		return errors.New("needs services, containers or pods to look at, or do: pull or do: switch")
 	case i.Pods.given() && looks > 0:
@@ -74,13 +77,16 @@ func (i *image) Validate() error {
 	case !isTag(i.Live):
 		return fmt.Errorf("live: %.100q is no tag", i.Live)
 	}
-	for _, name := range slices.Concat(i.Services, i.Containers, []string{i.Project, i.Pods.Container, i.Pods.Namespace, i.Pods.Context}) {
+	for _, name := range slices.Concat(i.Services, i.Containers, []string{i.Project, i.Pods.Container, i.Pods.Namespace, i.Pods.Context, i.Workload.Container, i.Workload.Namespace, i.Workload.Context}) {
 		if strings.HasPrefix(name, "-") || strings.ContainsAny(name, "\x00\r\n =,") {
 			return fmt.Errorf("%.100q is no name", name)
 		}
 	}
 	if strings.HasPrefix(i.Pods.Selector, "-") {
 		return fmt.Errorf("selector: %.100q begins with -", i.Pods.Selector)
+	}
+	if i.Workload.given() {
+		return i.Workload.validate()
 	}
 	return nil
 }
@@ -114,6 +120,9 @@ func (i *image) Traits() check.Traits {
 	case "switch":
 		t.Kind, t.Class, t.Effect, t.Does = check.Action, check.Probed, check.Changes, "makes "+i.Image+" the image "+i.Live
 		t.Undo = "makes " + i.Live + " the image that it was before"
+		if i.Workload.given() {
+			t.Does, t.Undo, t.Target = "gives "+i.Workload.Resource+" "+i.Image, "gives "+i.Workload.Resource+" the image that it had", i.Workload.Resource
+		}
 	}
 	return t
 }
@@ -191,6 +200,9 @@ func (i *image) Run(ctx context.Context, env *check.Env) (check.Outcome, error) 
 	case "pull":
 		return settle(i.pull(ctx, env, all))
 	case "switch":
+		if i.Workload.given() {
+			return settle(i.roll(ctx, env, all[0]))
+		}
 		return settle(i.toggle(ctx, env, all))
 	}
 	return i.look(ctx, env, all)

@@ -112,6 +112,9 @@ func (i *image) Probe(ctx context.Context, env *check.Env) (check.Progress, chec
 	if err != nil {
 		return "", check.Outcome{}, err
 	}
+	if i.Workload.given() {
+		return i.probeWorkload(ctx, env, all[0])
+	}
 	digest, err := i.needed(ctx, env)
 	if err != nil {
 		return "", check.Outcome{}, err
@@ -153,6 +156,9 @@ func (i *image) Undo(ctx context.Context, env *check.Env, _ check.Outcome) (chec
 	all, err := i.places(env)
 	if err != nil {
 		return check.Outcome{}, err
+	}
+	if i.Workload.given() {
+		return settle(i.undoWorkload(ctx, env, all[0]))
 	}
 	repository, _, err := split(i.Image)
 	if err != nil {
@@ -203,6 +209,19 @@ func (i *image) Examine(ctx context.Context, env *check.Env) (string, error) {
 	all, err := i.places(env)
 	if err != nil {
 		return "", err
+	}
+	if i.Pods.given() || i.Workload.given() {
+		for _, at := range all {
+			if i.Pods.given() {
+				_, err = at.pods(ctx, i.Pods)
+			} else {
+				_, err = i.spec(ctx, env, at)
+			}
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", at.Name(), err)
+			}
+		}
+		return "kubectl answers", nil
 	}
 	for _, at := range all {
 		result, err := at.run(ctx, "docker", "version", "--format={{.Server.Version}}")

@@ -75,7 +75,7 @@ func (r *reading) links(ctx context.Context, file string, p *page) {
 			count++
 		}
 	}
-	r.facts["links."+file] = strconv.Itoa(count)
+	r.details["links."+file] = strconv.Itoa(count)
 }
 
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)

@@ -115,7 +115,7 @@ func (r *reading) runbook(ctx context.Context, file, alert, address string) {
 	if ours && r.Each.Prefix != "" || !scheme.MatchString(address) {
 		if found := r.local(ctx, "README.md", where, "/"+strings.TrimLeft(inside, "/")); found != "" {
 			r.files = append(r.files, found)
-			r.facts["runbook."+alert] = found
+			r.details["runbook."+alert] = found
 		}
 		return
 	}
@@ -128,6 +128,6 @@ func (r *reading) runbook(ctx context.Context, file, alert, address string) {
 		r.doubt("%s: %s is not in the checkout (say prefix): what stands in it cannot be judged", where, cut(address))
 		return
 	}
-	r.facts["runbook."+alert] = address
+	r.details["runbook."+alert] = address
 	r.later(where, u)
 }

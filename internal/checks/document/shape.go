@@ -89,7 +89,7 @@ func (r *reading) judge(ctx context.Context) error {
 			continue
 		}
 		markdown++
-		r.facts["sha256."+file] = digest(p.text)
+		r.details["sha256."+file] = digest(p.text)
 		if !substance(string(p.outline.Visible)) {
 			r.miss("%s says nothing", file)
 		}
@@ -175,7 +175,7 @@ func (r *reading) mentioned(file string, p *page) error {
 		found++
 	}
 	if len(wanted) > 0 {
-		r.facts["mentioned."+file] = fmt.Sprintf("%d of %d", found, len(wanted))
+		r.details["mentioned."+file] = fmt.Sprintf("%d of %d", found, len(wanted))
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (r *reading) tickets(file string, p *page) {
 			r.miss("%s, line %d: %q names no ticket", file, e.Line, e.Text[:min(len(e.Text), 80)])
 			continue
 		}
-		r.facts["ticket."+file+":"+strconv.Itoa(e.Line)] = ticket
+		r.details["ticket."+file+":"+strconv.Itoa(e.Line)] = ticket
 	}
 	if found == 0 {
 		r.miss("%s has no list under %s", file, r.Tickets)
@@ -282,7 +282,7 @@ func (r *reading) reviewed(ctx context.Context, file string) error {
 	fields := strings.Split(strings.TrimSpace(string(out.Stdout)), "\x00")
 	known := out.Code == 0 && len(fields) == 3
 	if known {
-		r.facts["commit."+file] = strings.Join(fields, " ")
+		r.details["commit."+file] = strings.Join(fields, " ")
 	}
 	if r.ReviewedWithin == 0 {
 		return nil

@@ -1,8 +1,10 @@
 package document
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // the page
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,7 +33,10 @@ var Updated = check.Define[updated](check.Desc{
 const (
 	// maxDocuments bounds how many documents are judged.
 	maxDocuments = 500
-	// each stands in file for one of the values.
+	// maxDetails bounds how much of what was seen stands in the facts; all of it is
+	// kept as a file.
+	maxDetails = 100
+	// eachMark stands in file for one of the values.
 	eachMark = "{each}"
 )
 
@@ -131,9 +136,11 @@ type reading struct {
 	host check.Host
 	repo git
 	// facts, misses (what is wrong) and unseen (what could not be found out) grow.
-	facts  map[string]string
-	misses []string
-	unseen []error
+	facts map[string]string
+	// details are what was seen of each document, alert and ticket.
+	details map[string]string
+	misses  []string
+	unseen  []error
 	// pages are documents read so far; web are addresses to ask, with where they stand.
 	pages map[string]*page
 	web   map[string]string
@@ -158,7 +165,7 @@ func (p *updated) Run(ctx context.Context, env *check.Env) (check.Outcome, error
 	if err != nil {
 		return check.Outcome{}, err
 	}
-	r := &reading{updated: p, env: env, host: host, repo: git{host}, facts: map[string]string{}, pages: map[string]*page{}, web: map[string]string{}}
+	r := &reading{updated: p, env: env, host: host, repo: git{host}, facts: map[string]string{}, details: map[string]string{}, pages: map[string]*page{}, web: map[string]string{}}
 	asked, err := r.find(ctx)
 	if err != nil {
 		return check.Outcome{}, err
@@ -240,7 +247,19 @@ func (r *reading) outcome(ctx context.Context, asked int, quiet string) (check.O
 		}
 	}
 	r.facts["documents"] = strconv.Itoa(len(r.files))
-	o.Facts = maps.Clone(r.facts)
+	if len(r.details) <= maxDetails {
+		maps.Copy(r.facts, r.details)
+	}
+	o.Facts = r.facts
+	text, err := json.MarshalIndent(r.details, "", " ")
+	if err != nil {
+		return o, fmt.Errorf("write what was seen: %w", err)
+	}
+	artefact, err := r.env.Store("documents.json", bytes.NewReader(text))
+	if err != nil {
+		return o, fmt.Errorf("keep what was seen: %w", err)
+	}
+	o.Artefacts = []check.Artefact{artefact}
 	if err := ctx.Err(); err != nil {
 		return o, err
 	}

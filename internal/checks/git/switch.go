@@ -170,15 +170,7 @@ func (s *toggle) look(ctx context.Context, env *check.Env, at place, on string) 
 
 // turn notes what the link pointed at and replaces it by rename(2).
 func (s *toggle) turn(ctx context.Context, env *check.Env, t turn) error {
-	before, err := s.memo(ctx, t.place)
-	if err != nil {
-		return err
-	}
-	note := memo{Key: env.Key, From: t.now, To: t.dir}
-	if before.Key == env.Key && env.Key != "" && before.To == t.dir {
-		note.From = before.From
-	}
-	text, err := json.Marshal(note)
+	text, err := json.Marshal(memo{Key: env.Key, From: t.now, To: t.dir})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, host.Resources,
 		certificate.Certificate, dns.Record,
-		prometheus.Query, logs.Query,
+		prometheus.Query, prometheus.Rules, logs.Query,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,

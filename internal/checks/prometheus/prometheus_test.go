@@ -76,7 +76,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ticks := time.NewTicker(20 * time.Millisecond)
 	defer ticks.Stop()
-	for end := time.Now().Add(60 * time.Second); !done(); <-ticks.C {
+	for end := time.Now().Add(30 * time.Second); !done(); <-ticks.C {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}

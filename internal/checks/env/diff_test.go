@@ -2,6 +2,7 @@ package env_test
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func TestDiff(t *testing.T) {
 				t.Errorf("%v", o.Facts)
 			}
 		}},
+		{Name: "before the first run", Params: params, Env: func(e *check.Env) { both(l, r)(e); e.DataDir = filepath.Join(e.Dir, "not", "yet") }, Want: "pass: ..."},
 		{Name: "names", Params: params, Env: both(l+"X=1\n", r+"Y=1\n"), Want: "fail: only in l.env: X; only in r.env: Y"},
 		{Name: "names do not matter", Params: "{left: [l.env], right: [r.env], names_equal: false}", Env: both(l+"X=1\n", r), Want: "pass: ..."},
 		{Name: "allowed names", Params: "{left: [l.env], right: [r.env], allow: [X, Y*]}", Env: both(l+"X=1\n", r+"Y=1\n"), Want: "pass: ..."},

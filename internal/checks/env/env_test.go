@@ -208,7 +208,7 @@ func TestSecret(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, Want: "error: ...seen-SECRET_KEY.json is damaged..."},
-		{Name: "no data directory", Params: f, Env: func(e *check.Env) { world(t)(e); e.DataDir = "/nonexistent" }, Want: "error: make fingerprint key: ..."},
+		{Name: "no data directory", Params: f, Env: func(e *check.Env) { world(t)(e); e.DataDir = filepath.Join(e.Dir, ".env", "below") }, Want: "error: read fingerprint key: ..."},
 		{Name: "mode of a process", Params: "process: x\nvar: A\nfile_mode: 0600", Want: "problem: ...file_mode and file_owner need file"},
 		{Name: "odd mode", Params: f + "file_mode: rw", Want: "problem: ...want permissions such as 0600"},
 		{Name: "odd day", Params: f + "since: yesterday", Want: "problem: ...want a day such as 2026-11-23"},

@@ -78,7 +78,7 @@ func goDialect() dialect {
 		{pattern: re(`\b(?:os|syscall)\.LookupEnv\(\s*`), always: true},
 		{pattern: re(`\benv:"([A-Za-z_][A-Za-z0-9_]*)(?:"[^` + "`" + `\n]*\benvDefault:|[^"]*\bdefault=)`), bare: true, tags: true, always: true},
 		{pattern: re(`\benv:"([A-Za-z_][A-Za-z0-9_]*)[",]`), bare: true, tags: true},
-	}, unknown: re(`\bos\.(?:ExpandEnv|Environ)\(|\bAutomaticEnv\(|\bBindEnv\(|\benvconfig\.(?:Process|MustProcess)\(`)}
+	}, unknown: re(`\bos\.ExpandEnv\(|\brange\s+os\.Environ\(|\bAutomaticEnv\(|\bBindEnv\(|\benvconfig\.(?:Process|MustProcess)\(`)}
 }
 
 func scriptDialect() dialect {

@@ -38,6 +38,10 @@ func fingerprintKey(dir string) ([]byte, error) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("read fingerprint key: %w", err)
 		}
+		// Before the first run of an environment, its folder is not there.
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make fingerprint key: %w", err)
+		}
 		fresh := make([]byte, 32)
 		_, _ = rand.Read(fresh)
 		// Two checks may make it at once: the link to the first one stays.

@@ -25,6 +25,7 @@ import (
 	"allclear.dev/allclear/internal/checks/maintenance"
 	"allclear.dev/allclear/internal/checks/migrations"
 	"allclear.dev/allclear/internal/checks/notify"
+	"allclear.dev/allclear/internal/checks/oncall"
 	"allclear.dev/allclear/internal/checks/openapi"
 	"allclear.dev/allclear/internal/checks/person"
 	"allclear.dev/allclear/internal/checks/postgres"
@@ -62,6 +63,8 @@ func Types() []*check.Type {
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,
+		oncall.OnCall,
+		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Input, person.Signoff,
 	}

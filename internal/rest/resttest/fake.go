@@ -5,6 +5,7 @@ package resttest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Fake is a running service.
@@ -27,8 +29,10 @@ type Fake struct {
 
 	mu    sync.Mutex
 	calls []Call
-	// fault answers instead of a route while it is set.
-	fault http.HandlerFunc
+	// fault answers instead of a route while it is set; of the requests from now on
+	// only the one that failAt counts to, unless that is 0.
+	fault  http.HandlerFunc
+	failAt int
 }
 
 // Route is one documented request.
@@ -75,7 +79,64 @@ func New(t *testing.T, require http.Header, routes ...Route) *Fake {
 func (f *Fake) Fail(h http.HandlerFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fault = h
+	f.fault, f.failAt = h, 0
+}
+
+// FailAt makes h answer the n-th request from now on, counted from 1, and no
+// other.
+func (f *Fake) FailAt(n int, h http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault, f.failAt = h, n
+}
+
+// due gives the fault that answers this request, if one does.
+func (f *Fake) due() http.HandlerFunc {
+	if f.failAt == 0 {
+		return f.fault
+	}
+	if f.failAt--; f.failAt > 0 {
+		return nil
+	}
+	due := f.fault
+	f.fault = nil
+	return due
+}
+
+// EachFault lets each request that run makes fail in every way of Faults. run
+// must succeed undisturbed, with at least so many requests, and must give an error
+// whenever one of them fails. again is called before each try and puts back what
+// an earlier one has changed; it may be nil.
+func (f *Fake) EachFault(least int, run func(ctx context.Context) error, again func()) {
+	f.t.Helper()
+	if again == nil {
+		again = func() {}
+	}
+	again()
+	before := len(f.Calls())
+	if err := run(f.t.Context()); err != nil {
+		f.t.Fatalf("undisturbed: %v", err)
+	}
+	requests := len(f.Calls()) - before
+	if requests < least {
+		f.t.Fatalf("%d requests, want at least %d", requests, least)
+	}
+	for n := 1; n <= requests; n++ {
+		for _, fault := range Faults() {
+			again()
+			f.FailAt(n, fault.Answer)
+			ctx, stop := f.t.Context(), context.CancelFunc(func() {})
+			if fault.Name == "hang" {
+				ctx, stop = context.WithTimeout(ctx, 50*time.Millisecond)
+			}
+			err := run(ctx)
+			stop()
+			if err == nil {
+				f.t.Errorf("request %d, %s: no error", n, fault.Name)
+			}
+		}
+	}
+	f.Fail(nil)
 }
 
 // Calls gives the requests that came so far.
@@ -93,7 +154,7 @@ func (f *Fake) serve(w http.ResponseWriter, r *http.Request) {
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	f.mu.Lock()
 	f.calls = append(f.calls, Call{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Clone(), body})
-	fault := f.fault
+	fault := f.due()
 	f.mu.Unlock()
 	for _, route := range f.routes {
 		if route.Method != r.Method || !route.fits(r) {

@@ -64,7 +64,6 @@ func Types() []*check.Type {
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,
 		oncall.OnCall,
-		service.Service, maintenance.Maintenance, notify.Notify,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Input, person.Signoff,
 	}

@@ -30,6 +30,7 @@ import (
 	"allclear.dev/allclear/internal/checks/person"
 	"allclear.dev/allclear/internal/checks/postgres"
 	"allclear.dev/allclear/internal/checks/prometheus"
+	"allclear.dev/allclear/internal/checks/provider"
 	"allclear.dev/allclear/internal/checks/redis"
 	"allclear.dev/allclear/internal/checks/release"
 	"allclear.dev/allclear/internal/checks/report"
@@ -63,7 +64,7 @@ func Types() []*check.Type {
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,
-		oncall.OnCall,
+		oncall.OnCall, provider.Key,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Input, person.Signoff,
 	}

@@ -278,7 +278,7 @@ func said(a Answer) string {
 	if json.Unmarshal(a.Body, &e) == nil {
 		for _, raw := range []json.RawMessage{e.Message, e.Detail, e.Error} {
 			if text := strings.Trim(string(raw), `"`); text != "" && text != "null" {
-				return cut(text)
+				return cut(inner(raw, text))
 			}
 		}
 		return cut(e.ErrorDescription)
@@ -288,6 +288,18 @@ func said(a Answer) string {
 		return ""
 	}
 	return cut(strings.TrimSpace(string(a.Body)))
+}
+
+// inner gives the message of an error that is an object, as PagerDuty, OpenAI and
+// Stripe write it; otherwise the text.
+func inner(raw json.RawMessage, text string) string {
+	var e struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(raw, &e) == nil && e.Message != "" {
+		return e.Message
+	}
+	return text
 }
 
 func cut(text string) string {

@@ -40,6 +40,7 @@ import (
 	"allclear.dev/allclear/internal/checks/sql"
 	"allclear.dev/allclear/internal/checks/tool"
 	"allclear.dev/allclear/internal/checks/tracker"
+	"allclear.dev/allclear/internal/checks/uptime"
 	"allclear.dev/allclear/internal/checks/web"
 )
 
@@ -64,7 +65,7 @@ func Types() []*check.Type {
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,
-		oncall.OnCall, provider.Key,
+		oncall.OnCall, provider.Key, uptime.Monitor,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Input, person.Signoff,
 	}

@@ -38,7 +38,7 @@ func (b *binder) host(t *checklist.Type, key, name string, supervises bool) {
 	}
 	if known {
 		p := b.problem(pos, width, "%s: %s keeps programs running on this machine only, not on %s", key, t.Name, name)
-		p.Hint = "use command with on: and the host's own service manager, such as [systemctl, restart, app]"
+		p.Hint = "name what runs them there: driver: systemd, compose or kubernetes"
 		return
 	}
 	p := b.problem(pos, width, "%s: the environment has no host %q", key, name)

@@ -2,6 +2,7 @@ package migrations_test
 
 import (
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -64,7 +65,11 @@ const onlyBack = "direction: forward-back-forward\ncontention: false\nfaults: of
 
 func TestRehearse(t *testing.T) {
 	live, copied := shop(t)
-	for _, c := range []struct {
+	every := 3 // of the cases; all of them with ALLCLEAR_SLOW=1, as in scripts/slow
+	if os.Getenv("ALLCLEAR_SLOW") != "" {
+		every = 1
+	}
+	for i, c := range []struct {
 		name, up, down, params, want string
 		facts                        map[string]string
 	}{
@@ -108,6 +113,9 @@ func TestRehearse(t *testing.T) {
 			want: "pass: ...", facts: map[string]string{"rewrites": "no other way to write what keeps users waiting: no way to do it in place is known"}},
 		{name: "few rows", up: "SELECT 1;", params: "min_rows_ratio: 200%", want: "fail: the copy has ... rows, production about ...: ... %, want at least 200 %"},
 	} {
+		if i%every > 0 {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			o := rehearse(t, accepted+c.params, rehearsed(live, copied, next(c.up, c.down), nil), c.want)
 			for name, want := range c.facts {

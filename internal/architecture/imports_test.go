@@ -19,6 +19,7 @@ type room struct {
 // a package counts.
 func rooms() []room {
 	world := []string{"check", "dns", "dotenv", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
+	world := []string{"check", "dns", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "redis", "rest", "shim"}
 	return []room{
 		{"diag", nil},
 		{"secret", nil},
@@ -40,6 +41,7 @@ func rooms() []room {
 		{"postgres/seal", []string{"secret"}},
 		{"postgres/postgrestest", []string{"postgres", "secret"}},
 		{"rest", []string{"check"}},
+		{"redis", []string{"check", "secret"}},
 		{"mail", nil},
 		{"mail/mailtest", nil},
 		{"receipt", []string{"check"}},
@@ -113,7 +115,7 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"github.com/jackc/pgx":            {"internal/postgres", "internal/postgres/wire"},
 		"github.com/wasilibs/go-pgquery":  {"internal/postgres/lint"},
 		"filippo.io/age":                  {"internal/postgres/seal"},
-		"github.com/redis/go-redis":       {"internal/checks/redis"},
+		"github.com/redis/go-redis":       {"internal/redis"},
 		"github.com/miekg/dns":            {"internal/dns"},
 		"github.com/pelletier/go-toml":    {"internal/checks/configfile"},
 		"gopkg.in/ini.v1":                 {"internal/checks/configfile"},

@@ -3,20 +3,15 @@ package redis
 
 import (
 	"context"
-	"crypto/tls"
 	_ "embed" // the page
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
-	client "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
-
 	"allclear.dev/allclear/internal/check"
+	"allclear.dev/allclear/internal/redis"
 	"allclear.dev/allclear/internal/secret"
 )
 
@@ -47,14 +42,7 @@ type info struct {
 
 // Validate holds the rules between the parameters.
 func (p *info) Validate() error {
-	u, err := url.Parse(p.URL)
-	if err != nil || (u.Scheme != "redis" && u.Scheme != "rediss") || u.Host == "" {
-		return errors.New("url: want redis://host:port or rediss://host:port")
-	}
-	if _, has := u.User.Password(); has {
-		return errors.New("url: a password belongs in password, not in the address")
-	}
-	if _, err := client.ParseURL(p.URL); err != nil {
+	if err := p.server().Check(); err != nil {
 		return fmt.Errorf("url: %w", err)
 	}
 	for _, kind := range p.Persistence {
@@ -78,20 +66,20 @@ func (p *info) Traits() check.Traits {
 
 // Run asks the server and judges what it says.
 func (p *info) Run(ctx context.Context, env *check.Env) (check.Outcome, error) {
-	conn, err := p.connect(ctx, env)
+	conn, err := p.server().Connect(ctx, env)
 	if err != nil {
 		return check.Outcome{}, err
 	}
 	defer conn.Close()
 	if err := conn.Ping(ctx).Err(); err != nil {
-		return check.Outcome{}, p.explain(ctx, "ping", err)
+		return check.Outcome{}, p.server().Explain(ctx, "ping", err)
 	}
 	if p.Ping {
 		return check.Passf("%s answers PING", p.URL), ctx.Err()
 	}
 	text, err := conn.Info(ctx).Result()
 	if err != nil {
-		return check.Outcome{}, p.explain(ctx, "INFO", err)
+		return check.Outcome{}, p.server().Explain(ctx, "INFO", err)
 	}
 	fields, err := parse(text)
 	if err != nil {
@@ -134,63 +122,8 @@ func snapshots(fields map[string]string) (bool, error) {
 	return false, errors.New("neither INFO nor CONFIG tells whether snapshots are on")
 }
 
-func (p *info) connect(ctx context.Context, env *check.Env) (*client.Client, error) {
-	options, err := client.ParseURL(p.URL)
-	if err != nil {
-		return nil, fmt.Errorf("url: %w", err)
-	}
-	if p.Username != "" {
-		options.Username = p.Username
-	}
-	if !p.Password.IsZero() {
-		password, err := env.Secret(ctx, p.Password)
-		if err != nil {
-			return nil, err
-		}
-		options.Password = password.Reveal()
-	}
-	trust := options.TLSConfig
-	if trust != nil {
-		trust.Time = env.Now
-	}
-	// The run's context alone ends the connection: the client's own deadlines do
-	// not see a cancelled run.
-	options.Dialer = func(_ context.Context, network, address string) (net.Conn, error) {
-		conn, err := env.Dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		context.AfterFunc(ctx, func() { _ = conn.Close() })
-		if trust != nil {
-			secured := tls.Client(conn, trust)
-			if err := secured.HandshakeContext(ctx); err != nil {
-				return nil, errors.Join(err, conn.Close())
-			}
-			conn = secured
-		}
-		return &guardedConn{Conn: conn}, nil
-	}
-	options.Protocol, options.MaxRetries, options.PoolSize = 2, -1, 1
-	options.DialerRetries, options.ReadTimeout, options.WriteTimeout, options.DisableIdentity = 1, -1, -1, true
-	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return client.NewClient(options), nil
-}
-
-// explain names the usual reasons for which a server does not answer.
-func (p *info) explain(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s %s: %w", what, p.URL, context.Cause(ctx))
-	}
-	text := err.Error()
-	switch {
-	case strings.HasPrefix(text, "NOAUTH"):
-		return fmt.Errorf("%s %s: the server wants a password: set password", what, p.URL)
-	case strings.HasPrefix(text, "WRONGPASS"):
-		return fmt.Errorf("%s %s: the server refuses the user or password", what, p.URL)
-	case strings.HasPrefix(text, "NOPERM"):
-		return fmt.Errorf("%s %s: the user may not run this command", what, p.URL)
-	}
-	return fmt.Errorf("%s %s: %w", what, p.URL, err)
+func (p *info) server() redis.Server {
+	return redis.Server{URL: p.URL, Username: p.Username, Password: p.Password}
 }
 
 // parse reads the answer of INFO: lines "name:value", and comments.

@@ -8,6 +8,7 @@ import (
 
 	"allclear.dev/allclear/internal/check"
 	"allclear.dev/allclear/internal/checks/batch"
+	"allclear.dev/allclear/internal/checks/celery"
 	"allclear.dev/allclear/internal/checks/certificate"
 	"allclear.dev/allclear/internal/checks/command"
 	"allclear.dev/allclear/internal/checks/configfile"
@@ -59,7 +60,7 @@ func Types() []*check.Type {
 		document.Updated, document.Entry, openapi.Diff,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
-		redis.Info, host.Resources,
+		redis.Info, celery.Workers, celery.Queue, host.Resources,
 		certificate.Certificate, dns.Record,
 		prometheus.Query, prometheus.Rules, logs.Query,
 		mail.SMTP,

@@ -18,8 +18,7 @@ type room struct {
 // rooms is the plan of the house, from the ground up. The first pattern that fits
 // a package counts.
 func rooms() []room {
-	world := []string{"check", "dns", "dotenv", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "rest", "shim"}
-	world := []string{"check", "dns", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "redis", "rest", "shim"}
+	world := []string{"check", "dns", "dotenv", "mail", "receipt", "secret", "diag", "transport", "postgres", "postgres/*", "redis", "rest", "shim"}
 	return []room{
 		{"diag", nil},
 		{"secret", nil},

@@ -67,7 +67,33 @@ func (w *world) start() error {
 // worker starts a Celery worker on one database and waits until it is ready.
 func (w *world) worker(db int, name, serializer string, args ...string) (*exec.Cmd, error) {
 	argv := append([]string{"/usr/bin/env", "SERIALIZER=" + serializer, "/usr/bin/python3", "-m", "celery", "-A", "shop", "worker", "-n", name, "-l", "info", "--without-gossip", "--without-mingle"}, args...)
-	return w.launch(name+" ready.", fmt.Sprint(w.broker, "/", db), argv...)
+	before, err := w.listening()
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := w.launch(name+" ready.", fmt.Sprint(w.broker, "/", db), argv...)
+	for err == nil {
+		// It says so before it listens to remote control.
+		var now int
+		if now, err = w.listening(); now > before {
+			break
+		}
+	}
+	return cmd, err
+}
+
+// listening is how many workers the broker would hand a question to.
+func (w *world) listening() (n int, err error) {
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.broker, "redis://"))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "PUBSUB NUMPAT\r\n"); err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fscanf(c, ":%d\r\n", &n)
+	return n, err
 }
 
 // launch starts a program and waits for a text in what it writes.
@@ -93,7 +119,7 @@ func (w *world) launch(ready, broker string, argv ...string) (*exec.Cmd, error) 
 	go func() {
 		var text strings.Builder
 		lines := bufio.NewScanner(r)
-		for told := false; lines.Scan(); {
+		for told := false; lines.Scan(); { // to the end, so that the program can write
 			if !told && strings.Contains(lines.Text(), ready) {
 				told = true
 				seen <- ""

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"allclear.dev/allclear/internal/check/checktest"
 	"allclear.dev/allclear/internal/checks/celery"
@@ -72,28 +73,37 @@ func (w *world) worker(db int, name, serializer string, args ...string) (*exec.C
 		return nil, err
 	}
 	cmd, err := w.launch(name+" ready.", fmt.Sprint(w.broker, "/", db), argv...)
-	for err == nil {
+	for end := time.Now().Add(10 * time.Second); err == nil; {
 		// It says so before it listens to remote control.
-		var now int
+		now := 0
 		if now, err = w.listening(); now > before {
-			break
+			return cmd, err
+		}
+		if time.Now().After(end) {
+			err = fmt.Errorf("%s does not listen to remote control", name)
 		}
 	}
-	return cmd, err
+	return nil, err
 }
 
-// listening is how many workers the broker would hand a question to.
-func (w *world) listening() (n int, err error) {
+// listening is how many workers the broker would hand a question to: clients that
+// have subscribed to a pattern.
+func (w *world) listening() (int, error) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(w.broker, "redis://"))
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, "PUBSUB NUMPAT\r\n"); err != nil {
+	if _, err := io.WriteString(c, "CLIENT LIST\r\n"); err != nil {
 		return 0, err
 	}
-	_, err = fmt.Fscanf(c, ":%d\r\n", &n)
-	return n, err
+	in, size := bufio.NewReader(c), 0
+	if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
+		return 0, err
+	}
+	text := make([]byte, size)
+	_, err = io.ReadFull(in, text)
+	return strings.Count(string(text), " psub=1 "), err
 }
 
 // launch starts a program and waits for a text in what it writes.

@@ -12,6 +12,7 @@ import (
 	"allclear.dev/allclear/internal/checks/certificate"
 	"allclear.dev/allclear/internal/checks/command"
 	"allclear.dev/allclear/internal/checks/configfile"
+	"allclear.dev/allclear/internal/checks/dashboard"
 	"allclear.dev/allclear/internal/checks/dns"
 	"allclear.dev/allclear/internal/checks/document"
 	"allclear.dev/allclear/internal/checks/env"
@@ -62,7 +63,7 @@ func Types() []*check.Type {
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, celery.Workers, celery.Queue, host.Resources,
 		certificate.Certificate, dns.Record,
-		prometheus.Query, prometheus.Rules, logs.Query,
+		prometheus.Query, prometheus.Rules, logs.Query, dashboard.Dashboard,
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,

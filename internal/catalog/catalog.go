@@ -13,6 +13,7 @@ import (
 	"allclear.dev/allclear/internal/checks/command"
 	"allclear.dev/allclear/internal/checks/configfile"
 	"allclear.dev/allclear/internal/checks/dashboard"
+	"allclear.dev/allclear/internal/checks/django"
 	"allclear.dev/allclear/internal/checks/dns"
 	"allclear.dev/allclear/internal/checks/document"
 	"allclear.dev/allclear/internal/checks/env"
@@ -61,7 +62,7 @@ func Types() []*check.Type {
 		document.Updated, document.Entry, openapi.Diff,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
-		redis.Info, celery.Workers, celery.Queue, host.Resources,
+		redis.Info, celery.Workers, celery.Queue, django.Check, host.Resources,
 		certificate.Certificate, dns.Record,
 		prometheus.Query, prometheus.Rules, logs.Query, dashboard.Dashboard,
 		mail.SMTP,

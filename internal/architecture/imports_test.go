@@ -121,6 +121,7 @@ func TestHeavyDependenciesHaveOneHome(t *testing.T) {
 		"github.com/Masterminds/semver":   {"internal/checks/tool"},
 		"github.com/emersion/go-smtp":     {"internal/mail", "internal/mail/mailtest"},
 		"github.com/emersion/go-sasl":     {"internal/mail", "internal/mail/mailtest"},
+		"github.com/HdrHistogram":         {"internal/checks/load"},
 		"github.com/yuin/goldmark":        {"internal/checklist"},
 		"github.com/expr-lang/expr":       {"internal/check"},
 		"github.com/spf13/cobra":          {"internal/cli"},

@@ -23,6 +23,7 @@ import (
 	"allclear.dev/allclear/internal/checks/host"
 	"allclear.dev/allclear/internal/checks/kubernetes"
 	"allclear.dev/allclear/internal/checks/ledger"
+	"allclear.dev/allclear/internal/checks/load"
 	"allclear.dev/allclear/internal/checks/logs"
 	"allclear.dev/allclear/internal/checks/mail"
 	"allclear.dev/allclear/internal/checks/maintenance"
@@ -51,7 +52,7 @@ import (
 func Types() []*check.Type {
 	return []*check.Type{
 		command.Command, file.File, configfile.Value, tool.Version,
-		web.HTTP, web.Flow,
+		web.HTTP, web.Flow, load.Load,
 		env.Value, env.Secret, env.Contract, env.Diff,
 		git.Revision, git.Tag,
 		git.Checkout, git.Switch,

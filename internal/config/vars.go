@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"allclear.dev/allclear/internal/check"
@@ -34,6 +35,8 @@ func (v Vars) Lookup(name string) (string, check.Known) {
 		return v.Project, check.Set
 	case "env.name":
 		return v.Env.Name, check.Set
+	case "env.protected":
+		return strconv.FormatBool(v.Env.IsProtected()), check.Set
 	case "env.url":
 		return known(v.Env.URL)
 	case "env.database":
@@ -80,7 +83,7 @@ func known(value string) (string, check.Known) {
 // Names lists the variables, sorted.
 func (v Vars) Names() []string {
 	names := []string{
-		"project", "env.name", "env.url", "env.database", "env.redis", "release.version", "release.revision",
+		"project", "env.name", "env.protected", "env.url", "env.database", "env.redis", "release.version", "release.revision",
 		"previous.version", "previous.revision", "run.id", "run.started_at", "run.starter",
 	}
 	for who := range v.Emails {

@@ -71,6 +71,9 @@ type anything struct{}
 
 // Lookup gives a value for every name.
 func (anything) Lookup(name string) (string, check.Known) {
+	if name == "env.protected" {
+		return "true", check.Set
+	}
 	if strings.HasSuffix(name, "url") {
 		return "https://api.example.com", check.Set
 	}

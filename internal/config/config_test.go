@@ -130,7 +130,8 @@ func TestVars(t *testing.T) {
 	}{
 		{production, "project", "tulia", check.Set},
 		{production, "env.name", "production", check.Set},
-		{production, "env.protected", "true", check.Set},
+		{production, "env.protected", "false", check.Set},
+		{empty, "env.protected", "true", check.Set},
 		{production, "env.url", "https://api.example.com", check.Set},
 		{production, "env.database", "env:DATABASE_URL", check.Set},
 		{production, "env.redis", "redis://cache:6379", check.Set},

@@ -43,6 +43,7 @@ import (
 	"allclear.dev/allclear/internal/checks/source"
 	"allclear.dev/allclear/internal/checks/sql"
 	"allclear.dev/allclear/internal/checks/tool"
+	"allclear.dev/allclear/internal/checks/statuspage"
 	"allclear.dev/allclear/internal/checks/tracker"
 	"allclear.dev/allclear/internal/checks/uptime"
 	"allclear.dev/allclear/internal/checks/web"
@@ -69,7 +70,7 @@ func Types() []*check.Type {
 		mail.SMTP,
 		sentry.Event, sentry.Issues, sentry.Release, tracker.Issues,
 		service.Service, kubernetes.Object, maintenance.Maintenance, notify.Notify,
-		oncall.OnCall, provider.Key, uptime.Monitor,
+		oncall.OnCall, provider.Key, uptime.Monitor, statuspage.Statuspage,
 		ledger.Fact, ledger.Items,
 		person.Attest, person.Input, person.Signoff,
 	}

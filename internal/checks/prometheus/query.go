@@ -172,7 +172,7 @@ func (p *query) window(env *check.Env) (window, error) {
 	}
 	w, err := p.steps(since, now)
 	if err == nil && w.start.After(w.end) {
-		w = window{end: now}
+		w = window{start: now, end: now}
 	}
 	return w, err
 }
@@ -254,7 +254,7 @@ func (p *query) zeros(ctx context.Context, c *rest.Client, w window, found []ser
 	for _, s := range proof {
 		for _, one := range s.Samples {
 			if finite(one.value) && one.value > 0 {
-				proven[one.at.UnixMilli()] = true
+				proven[w.key(one)] = true
 			}
 		}
 	}
@@ -267,7 +267,7 @@ func (p *query) zeros(ctx context.Context, c *rest.Client, w window, found []ser
 	for i, s := range found {
 		filled, there := slices.Clone(s.Samples), map[int64]bool{}
 		for _, one := range s.Samples {
-			there[one.at.UnixMilli()] = true
+			there[w.key(one)] = true
 		}
 		for _, at := range w.times() {
 			if key := at.UnixMilli(); proven[key] && !there[key] {

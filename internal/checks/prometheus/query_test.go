@@ -15,6 +15,7 @@ import (
 )
 
 func TestQuery(t *testing.T) {
+	t.Parallel()
 	url := history(t)
 	p := func(text string) string { return "{url: '" + url + "', " + text + "}" }
 	const ratio = `expr: 'sum(rate(http_requests_total{status="500"}[5m])) / sum(rate(http_requests_total[5m]))'`
@@ -49,6 +50,7 @@ func TestQuery(t *testing.T) {
 		{Name: "fewer series than wanted", Params: p("expr: replica_up, max: 1, at_least: {series: 3}"), Env: atNow, Want: "error: replica_up gives 2 series, at least 3 wanted"},
 		{Name: "absent is zero", Params: p(`expr: 'sum(rate(http_requests_total{status="503"}[5m]))', max: 0, since: 15m, absent: zero, exists: 'sum(rate(http_requests_total[5m]))'`), Env: atNow, Want: "pass: 0 in 1 series (31 samples), accepted is at most 0"},
 		{Name: "absent is zero only where it is proven", Params: p(`expr: 'sum(rate(http_requests_total{status="503"}[5m]))', max: 0, absent: zero, exists: 'sum(rate(requests_total[5m]))'`), Env: atNow, Want: "error: exists: sum(rate(requests_total[5m])) is nowhere greater than 0..."},
+		{Name: "absent is zero now", Params: p(`expr: 'sum(rate(http_requests_total{status="503"}[5m]))', max: 0, absent: zero, exists: 'sum(rate(http_requests_total[5m]))'`), Env: atNow, Want: "pass: 0 in 1 series, accepted is at most 0"},
 		{Name: "a zero is no proof", Params: p(`expr: 'no_such_metric', max: 0, absent: zero, exists: 'replica_up{instance="web-2"}'`), Env: atNow, Want: "error: exists: ...is nowhere greater than 0..."},
 		{Name: "what is there counts beside zero", Params: p(`expr: 'errors_per_second', max: 0.1, since: 15m, absent: zero, exists: latency_seconds`), Env: atNow, Want: "fail: 0.5 in errors_per_second{job=\"api\"}..."},
 		{Name: "a fact nobody supplied", Params: p("expr: latency_seconds, max: 2, since: rollback.started_at"), Env: atNow, Want: "error: rollback.started_at was not supplied"},
@@ -66,6 +68,7 @@ func TestQuery(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
+	t.Parallel()
 	url := history(t)
 	p := func(expr, compare string) string {
 		return "{url: '" + url + "', expr: '" + expr + "', since: 1h, compare: {" + compare + "}}"
@@ -88,6 +91,7 @@ func TestCompare(t *testing.T) {
 		{Name: "another pod", Params: p("pod_seconds{pod=\"new\"}", before+"ratio: 2"), Env: atNow, Want: "error: before, until 2026-03-01T13:30:00Z: pod_seconds{pod=\"new\"} gives no series..."},
 		{Name: "before there was data", Params: p("latency_seconds", "offset: 24h, ratio: 2"), Env: atNow, Want: "error: before, until 2026-02-28T14:30:00Z: latency_seconds gives no series: nothing was measured"},
 		{Name: "the limit counts too", Params: "{url: '" + url + "', expr: latency_seconds, since: 1h, max: 1, compare: {offset: 168h, ratio: 2}}", Env: atNow, Want: "fail: 1.1... in latency_seconds{job=\"api\"}, accepted is at most 1; ...on average..."},
+		{Name: "just deployed", Params: "{url: '" + url + "', expr: latency_seconds, since: deploy.ended_at, step: 1m, compare: {before: run.started_at, ratio: 2}}", Env: func(e *check.Env) { atNow(e); e.Now = func() time.Time { return now().Add(-time.Second) } }, Want: "pass: ..."},
 		{Name: "both times in one", Params: "{url: '" + url + "', expr: latency_seconds, since: 90m, compare: {before: run.started_at, ratio: 2}}", Env: atNow, Want: "error: compare: the time before 2026-03-01T13:30:00Z overlaps..."},
 		{Name: "an offset that is too short", Params: p("latency_seconds", "offset: 30m, ratio: 2"), Env: atNow, Want: "error: compare: the time 30m0s earlier overlaps..."},
 		{Name: "too little traffic before", Params: "{url: '" + url + "', expr: latency_seconds, since: 1h, volume: 'sum(errors_per_second)', min_requests: 0.1, compare: {before: run.started_at, ratio: 2}}", Env: atNow, Want: "error: before: volume is 0 at 2026-03-01T13:30:00Z..."},
@@ -101,6 +105,7 @@ func TestCompare(t *testing.T) {
 
 // live is a Prometheus that scrapes a target of the test.
 func TestQueryOfATargetThatGoesAway(t *testing.T) {
+	t.Parallel()
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "# TYPE queue_length gauge\nqueue_length{queue=\"mail\"} 3")
 	}))
@@ -133,6 +138,7 @@ func fake(t *testing.T, require http.Header, prefix, text string) *resttest.Fake
 }
 
 func TestQueryAnswers(t *testing.T) {
+	t.Parallel()
 	one := func(result string) string {
 		return `{"status":"success","data":{"resultType":"vector","result":` + result + `}}`
 	}

@@ -74,6 +74,7 @@ scrape_configs: [{job_name: prometheus, static_configs: [{targets: ["` + own + `
 }
 
 func TestRules(t *testing.T) {
+	t.Parallel()
 	prom, am := monitoring(t)
 	p := func(more string) string { return "{url: '" + prom + "', " + more + "}" }
 	routed := ", alertmanager: '" + am + "'"
@@ -140,6 +141,7 @@ func ruler(t *testing.T, groups, active, config, alerts string) *resttest.Fake {
 }
 
 func TestRulesAnswers(t *testing.T) {
+	t.Parallel()
 	one := func(health, evaluated, state string) string {
 		return `{"groups":[{"name":"g","file":"f","interval":60,"rules":[{"type":"alerting","name":"A","state":"` + state + `","health":"` + health + `","duration":0,"labels":{"severity":"page","team":"{{ $labels.team }}"},"annotations":{},"lastEvaluation":"` + evaluated + `"}]}]}`
 	}

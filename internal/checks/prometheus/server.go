@@ -190,6 +190,15 @@ func (w window) times() []time.Time {
 	return out
 }
 
+// key tells the steps of a window apart, to the millisecond. Of one moment there is
+// one step, whatever time a server gives it.
+func (w window) key(one sample) int64 {
+	if w.step == 0 {
+		return w.end.UnixMilli()
+	}
+	return one.at.UnixMilli()
+}
+
 // result is the data of an answer to a query.
 type result struct {
 	Type   string          `json:"resultType"`

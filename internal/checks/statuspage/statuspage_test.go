@@ -34,6 +34,8 @@ type site struct {
 	told, made int
 	// lose takes a change and does not answer.
 	lose bool
+	// deaf answers changes and does not make them.
+	deaf bool
 }
 
 func newSite(t *testing.T) *site {
@@ -107,6 +109,10 @@ func (s *site) change(w http.ResponseWriter, r *http.Request, i, c map[string]an
 	s.made++
 	if c["deliver_notifications"] == true {
 		s.told++
+	}
+	if s.deaf {
+		s.answer(w, r, status, i)
+		return
 	}
 	for _, name := range []string{"name", "status", "scheduled_for", "scheduled_until", "metadata"} {
 		if c[name] != nil {
@@ -299,6 +305,18 @@ func TestUndo(t *testing.T) {
 	e.Run.ID = "r-3"
 	s.put("hand", "Maintenance of tulia (test)", "scheduled", "2026-03-01T11:00:00Z", map[string]any{"scheduled_for": "2026-03-01T22:00:00Z", "scheduled_until": "2026-03-02T00:00:00Z"})
 	undo(planning, "maintenance hand (...)...; somebody else scheduled it, so it stays")
+}
+
+func TestAnAnswerThatShowsNoChangeIsNoSuccess(t *testing.T) {
+	s, e := newSite(t), checktest.NewEnv(t)
+	noon(e)
+	s.put("m1", "Maintenance of tulia (test)", "scheduled", "2026-03-01T11:00:00Z", map[string]any{"scheduled_for": "2026-03-01T22:00:00Z", "scheduled_until": "2026-03-01T23:00:00Z"})
+	s.deaf = true
+	for params, want := range map[string]string{"do: start": `not this maintenance as in_progress: id "m1", status "scheduled"`, planning: "another window than was sent"} {
+		if o, err := decode(t, s.params(params)).Runner.Run(t.Context(), e); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v", params, o, err)
+		}
+	}
 }
 
 func TestTheListIsReadUntilItIsTooOld(t *testing.T) {

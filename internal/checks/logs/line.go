@@ -167,8 +167,8 @@ func levelIn(text string) level {
 }
 
 // stamps are the forms in which lines begin with their time.
-var stamps = regexp.MustCompile(`^[\[(]?(?:` +
-	`(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?)` + // ISO 8601, Python, gunicorn
+var stamps = regexp.MustCompile(`^(?:\[|\(|(?:ts|time|timestamp|t)="?)?(?:` +
+	`(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|[+-]\d\d:?\d\d))?)` + // ISO 8601, logfmt, Python, gunicorn
 	`|(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)` + // nginx' error log, Go
 	`|([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d)` + // RFC 3164
 	`|\S+ \S+ \S+ \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]` + // access logs

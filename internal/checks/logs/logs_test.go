@@ -67,6 +67,7 @@ func TestFiles(t *testing.T) {
 	plain := file(t, filepath.Join(dir, "plain.log"), "2026-03-01T14:20:00Z all is well\n", now())
 	errorLog := file(t, filepath.Join(dir, "error.log"), "2026/03/01 15:20:00 [error] 7#7: *1 upstream timed out\n2026/03/01 15:20:00 [warn] 7#7: x\n", now())
 	syslog := file(t, filepath.Join(dir, "syslog"), "Mar  1 14:20:00 web-1 app[7]: level=error msg=full\nDec 31 23:00:00 web-1 app[7]: level=error msg=old\n", now())
+	logfmt := file(t, filepath.Join(dir, "logfmt.log"), "ts=2026-03-01T14:20:00.123Z caller=main.go:1 level=info msg=up\ntime=\"2026-03-01 14:20:01\" level=warn msg=slow\n", now())
 	odd := file(t, filepath.Join(dir, "odd.log"), "no time here\n", now())
 	empty := file(t, filepath.Join(dir, "empty.log"), "", now())
 	old := file(t, filepath.Join(dir, "rotated.log"), "2026-03-01T14:25:00Z INFO new file\n", now())
@@ -90,6 +91,7 @@ func TestFiles(t *testing.T) {
 		{Name: "JSON", Params: p(jsonl, "level: error, group_by: ctx.tenant, max: 2"), Env: atNow, Want: "pass: 2 lines of level error or above, at most 2 accepted (3 lines in all)", Check: facts("kind.01", "2 x error: cannot reach redis at <n>", "group.02", "1 x b")},
 		{Name: "a web server's error log in its time zone", Params: "{files: {paths: ['" + errorLog + "'], zone: Europe/Berlin}, level: error}", Env: atNow, Want: "fail: 1 lines of level error or above...(2 lines in all): 2026/03/01 15:20:00 [error]..."},
 		{Name: "syslog", Params: p(syslog, "level: error, since: 24h"), Env: atNow, Want: "fail: 1 lines of level error..."},
+		{Name: "logfmt", Params: p(logfmt, "level: warning, group_by: file"), Env: atNow, Want: "fail: 1 lines of level warning or above, at most 0 accepted (2 lines in all): time=\"2026-03-01 14:20:01\" level=warn..."},
 		{Name: "a rotated file", Params: p(old, "level: error"), Env: atNow, Want: "fail: 1 lines of level error or above, at most 0 accepted (2 lines in all): 2026-03-01T14:15:00Z ERROR in the old file"},
 		{Name: "a rotated file that is compressed", Params: p(packed, "level: error"), Env: atNow, Want: "error: a part of the time since 2026-03-01T14:15:00Z is in ...packed.log-20260301.gz, which is compressed..."},
 		{Name: "kept for long", Params: p(app, "since: deploy.started_at, pattern: nothing, retention: 12h"), Env: atNow, Want: "pass: ...", Check: facts("retention.lines", "3")},

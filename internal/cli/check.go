@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -84,12 +83,9 @@ func (o *options) checkNow(ctx context.Context, s *site, p *run.Plan, facts map[
 	found := make([]checked, len(items))
 	began := time.Now()
 	var working sync.WaitGroup
-	slots := make(chan struct{}, max(8*runtime.NumCPU(), 64))
 	for i, it := range items {
 		working.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			start := time.Now()
+			start := time.Now() // the engine's pools bound how many are under way
 			outcome, err := eng.CheckNow(ctx, &state, it)
 			found[i] = checked{it, outcome, err, time.Since(start)}
 		})

@@ -91,12 +91,17 @@ func Begin(ctx context.Context, log journal.Log, started run.Event) error {
 	return nil
 }
 
+// farPrograms is the pool of programs on one of several hosts: they wait for the
+// network more than for a processor of this machine.
+const farPrograms = "hosts"
+
 // New makes the engine of a run that has begun.
 func New(opts Options) *Engine {
 	pools := map[string]chan struct{}{
 		string(check.Network):  make(chan struct{}, 200),
 		string(check.Exec):     make(chan struct{}, 2*runtime.NumCPU()),
 		string(check.Database): make(chan struct{}, 4),
+		farPrograms:            make(chan struct{}, 64),
 	}
 	return &Engine{
 		Options: opts, incoming: make(chan message), timers: map[string]*time.Timer{},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -88,7 +89,7 @@ func (e *Engine) ledger(s *run.State) *Ledger {
 // could not be found out.
 func (e *Engine) runCheck(ctx context.Context, answer run.EventType, s *run.State, item *run.Item, effect run.Effect) {
 	started := time.Now().UTC()
-	release := e.acquire(ctx, item.Pool)
+	release := e.acquire(ctx, item)
 	if release == nil {
 		return
 	}
@@ -106,7 +107,11 @@ func (e *Engine) runCheck(ctx context.Context, answer run.EventType, s *run.Stat
 	e.send(ctx, event)
 }
 
-func (e *Engine) acquire(ctx context.Context, pool string) (release func()) {
+func (e *Engine) acquire(ctx context.Context, item *run.Item) (release func()) {
+	pool := item.Pool
+	if item.Host != "" && pool == string(check.Exec) {
+		pool = farPrograms
+	}
 	slots, ok := e.pools[pool]
 	if !ok {
 		slots = e.pools[string(check.Exec)]
@@ -133,7 +138,9 @@ func (e *Engine) check(ctx context.Context, s *run.State, item *run.Item, attemp
 	}
 	_, maintenance := s.Held[run.Maintenance]
 	env := e.World.Env(info, "", e.ledger(s), maintenance, io.Discard)
+	client := http.Client{Transport: env.HTTP}
 	f := within(ctx, limit, "the type", func(ctx context.Context) (f found) {
+		defer client.CloseIdleConnections()
 		f.outcome, f.err = inst.Runner.Run(ctx, env)
 		return f
 	})
@@ -333,6 +340,11 @@ func (e *Engine) probeOnce(ctx context.Context, s *run.State, item *run.Item, ef
 
 // CheckNow runs an item's check once, outside a run's loop.
 func (e *Engine) CheckNow(ctx context.Context, s *run.State, item *run.Item) (check.Outcome, error) {
+	release := e.acquire(ctx, item)
+	if release == nil {
+		return check.Outcome{}, context.Cause(ctx)
+	}
+	defer release()
 	outcome, err := e.check(ctx, s, item, 1)
 	if err != nil {
 		return check.Outcome{}, errors.New(cut(e.World.Redactor.String(err.Error()), maxReason))

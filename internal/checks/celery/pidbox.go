@@ -35,6 +35,8 @@ type call struct {
 	to []string
 	// changes marks an order, which a worker that wakes up later must not follow.
 	changes bool
+	// quiet marks one that is not answered.
+	quiet bool
 }
 
 // answer is what came back to one call.
@@ -179,7 +181,7 @@ func (m *mailbox) collect(ctx context.Context, calls []call, answers []answer, t
 			if len(c.to) > 0 {
 				want = min(want, len(c.to))
 			}
-			open = open || len(answers[i].replies) < want
+			open = open || !c.quiet && len(answers[i].replies) < want
 		}
 		left := end.Sub(m.env.Now())
 		if !open || left <= 0 {

@@ -28,7 +28,7 @@ func TestParseReadsItemsAndBlocks(t *testing.T) {
 	if item == nil || !item.ExplicitID || item.Ticked || item.Block.Type.Name != "http" {
 		t.Fatalf("item: %+v", item)
 	}
-	if w := item.Block.Settings.Watch.Value; w.For != 15*time.Minute || w.MaxFailures != 2 || w.Samples() != 30 || w.NoData != "inconclusive" {
+	if w := item.Block.Settings.Watch.Value; w.For != 15*time.Minute || w.MaxFailures != 2 || w.Samples() != 30 {
 		t.Errorf("watch: %+v", w)
 	}
 	if p := item.Block.Type.Params.Content[1]; p.Line != 9 || p.Column != 15 {

@@ -106,10 +106,10 @@ func (d *settingsDecoder) retry(n *yaml.Node) {
 func (d *settingsDecoder) problems() int { return len(d.b.problems) + d.b.dropped }
 
 func (d *settingsDecoder) watch(n *yaml.Node) {
-	v := Watch{NoData: NoDataPolicies()[0]}
+	var v Watch
 	at := map[string]*yaml.Node{}
 	before := d.problems()
-	keys := []string{"for", "every", "max_failures", "min_samples", "no_data", "initial_delay"}
+	keys := []string{"for", "every", "max_failures", "min_samples", "initial_delay"}
 	ok := d.fields("watch", n, keys, func(key string, value *yaml.Node) {
 		at[key] = value
 		name := "watch." + key
@@ -126,8 +126,6 @@ func (d *settingsDecoder) watch(n *yaml.Node) {
 			v.MaxFailures = d.number(name, value, 0).Value
 		case "min_samples":
 			v.MinSamples = d.number(name, value, 1).Value
-		case "no_data":
-			v.NoData = d.word(name, value, NoDataPolicies()).Value
 		}
 	})
 	if !ok {

@@ -128,9 +128,6 @@ type Watch struct {
 	// MinSamples is how many samples a pass needs, at most Samples; 0 when not
 	// written.
 	MinSamples int
-	// NoData says what a sample without data means; see NoDataPolicies. It is
-	// "inconclusive" when not written.
-	NoData string
 }
 
 // Samples is the number of samples that the window holds: one at the end of each
@@ -159,8 +156,3 @@ func EvidenceKinds() []string { return []string{"url", "file", "ticket", "text"}
 
 // Orders are the values of order:.
 func Orders() []string { return []string{"sequential", "parallel"} }
-
-// NoDataPolicies are the values of watch.no_data: what a sample means when there
-// was nothing to judge. Zero takes the absence for the number 0 and is meant for
-// counters; hold waits for late data and is inconclusive when none comes.
-func NoDataPolicies() []string { return []string{"inconclusive", "fail", "zero", "hold"} }

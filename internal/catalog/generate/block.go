@@ -103,7 +103,6 @@ func watchSetting() *schema {
 		"initial_delay": about(ref("span"), "wait before the window begins"),
 		"max_failures":  about(count(0), "failed samples that are tolerated"),
 		"min_samples":   about(count(1), "samples that a pass needs"),
-		"no_data":       about(oneOf(checklist.NoDataPolicies()), "what a sample without data means"),
 	})
 }
 

@@ -191,7 +191,7 @@ func TestBlockSchema(t *testing.T) {
 	s := compiled(t, "docs/schema/checklist-block.schema.json")
 	judge(t, s, []string{
 		"by: DBA", "http: https://a.example", "{phase: rollback, order: sequential}",
-		"{http: {url: 'https://a', consecutive: '${env.n}'}, watch: {for: 15m, every: 30s, no_data: hold}}",
+		"{http: {url: 'https://a', consecutive: '${env.n}'}, watch: {for: 15m, every: 30s}}",
 		"{id: a.b-c, timeout: 1d12h, retry: {times: 3, every: 5s}, needs: [a, 'b.*'], evidence: url}",
 		"{command: {run: [a]}, undo: {command: {run: [b]}}}",
 	}, []string{

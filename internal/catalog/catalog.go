@@ -65,6 +65,8 @@ func Types() []*check.Type {
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
 		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, celery.Workers, celery.Queue, celery.Control, celery.Beat, django.Check, host.Resources,
+		sql.SQL, postgres.Backup, postgres.Restore, postgres.Stats, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
+		redis.Info, celery.Workers, celery.Queue, django.Check, host.Resources,
 		certificate.Certificate, dns.Record,
 		prometheus.Query, prometheus.Rules, logs.Query, dashboard.Dashboard,
 		mail.SMTP,

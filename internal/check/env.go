@@ -46,7 +46,8 @@ type Env struct {
 	// Ledger answers from this run's and earlier runs' records.
 	Ledger Ledger
 	// Key identifies this attempt to targets that drop repeats. It is the same for
-	// every repetition of one action in one run.
+	// every repetition of one action in one run, and for undoing it, so that a type
+	// finds what it did.
 	Key string
 }
 

@@ -74,6 +74,8 @@ func (j *Job) run(ctx context.Context, inst *check.Instance, env *check.Env) (ch
 	if undoer == nil {
 		return check.Failf("%s cannot be taken back", j.Type), nil
 	}
+	// A type knows what it did by the action's key; undoing has one of its own.
+	env.Key = strings.TrimSuffix(env.Key, "/undo")
 	return undoer.Undo(ctx, env, j.Done)
 }
 

@@ -229,9 +229,14 @@ func (c *command) Probe(ctx context.Context, env *check.Env) (check.Progress, ch
 	return progress, check.Passf("probe %s ended with exit %d", end.name(), end.Code), nil
 }
 
-// Undo runs the undo program.
+// Undo runs the undo program. A target that drops repeats must not take it for a
+// repetition of the action.
 func (c *command) Undo(ctx context.Context, env *check.Env, _ check.Outcome) (check.Outcome, error) {
-	end, err := c.side(ctx, env, c.UndoArgv, "undo")
+	own := *env
+	if own.Key != "" {
+		own.Key += "/undo"
+	}
+	end, err := c.side(ctx, &own, c.UndoArgv, "undo")
 	if err != nil {
 		return check.Outcome{}, err
 	}

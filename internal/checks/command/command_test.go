@@ -127,6 +127,26 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 }
 
+// A target that is given the key and drops the second one must not drop the undo.
+func TestUndoHasAKeyOfItsOwn(t *testing.T) {
+	env := checktest.NewEnv(t)
+	inst, problems := checktest.Decode(command.Command, `
+run: [sh, -c, 'printf %s "$ALLCLEAR_KEY" > key']
+changes: true
+class: idempotent
+undo: [sh, -c, 'test "$ALLCLEAR_KEY" = "$(cat key)/undo"']`, nil)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	o, err := inst.Runner.Run(t.Context(), env)
+	if err != nil || o.Verdict != check.Pass {
+		t.Fatalf("run: %+v, %v", o, err)
+	}
+	if o, err := inst.Undoer().Undo(t.Context(), env, o); err != nil || o.Verdict != check.Pass {
+		t.Errorf("undo: %+v, %v", o, err)
+	}
+}
+
 func TestAction(t *testing.T) {
 	env := checktest.NewEnv(t)
 	var log bytes.Buffer

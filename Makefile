@@ -12,7 +12,7 @@ help: ## show what can be made
 build: ## build the binary into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/allclear
 
-packages: ## install what the demo needs (PostgreSQL, Redis, HAProxy, OpenSSH, git)
+packages: ## install what the demo needs (PostgreSQL, Redis, HAProxy, Prometheus, Exim, NSD, OpenSSH, git)
 	@scripts/packages
 
 test-packages: ## install what the tests need (the same, Chromium, Django, Alembic, ActiveRecord)

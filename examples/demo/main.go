@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"allclear.dev/allclear/examples/demo/vendors"
 )
 
 // outputDir keeps the reports and records, below the directory that the demo is started in.
@@ -48,7 +50,11 @@ type demo struct {
 	runs    map[string]string // run by version
 	said    string            // the last progress line
 	kills   int               // how often the run's process is killed; 0 in a demonstration
-	acts    int               // statements and signatures made through the command line
+	// standIn is the address of vendors, the stand-in for services that cannot run here.
+	standIn   string
+	vendors   *vendors.Server
+	deploying string // the version that the open run deploys
+	acts      int    // statements and signatures made through the command line
 }
 
 func run(ctx context.Context, kills int, database bool) (err error) {
@@ -90,7 +96,7 @@ func (d *demo) play(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"build allclear and three versions of the application", d.build},
-		{"start PostgreSQL, Redis and HAProxy, private and on free ports", d.startServers},
+		{"start PostgreSQL, Redis, HAProxy, Exim, NSD, Prometheus and Alertmanager, private and on free ports,\n       and one stand-in for what cannot run here: GitHub, Sentry, Slack, Grafana,\n       PagerDuty, UptimeRobot, Twilio, a CDN", d.startServers},
 		{"make a checkout, and keys for five people of the demo", d.makeSite},
 		{"put 1.0.0 live behind HAProxy, and put it under load", d.goLive},
 	} {

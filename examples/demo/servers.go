@@ -15,25 +15,6 @@ import (
 	"time"
 )
 
-// ports are the ports of the demo, all on 127.0.0.1.
-type ports struct{ postgres, redis, public, blue, green int }
-
-// freePorts holds all listeners open until it has every port, so that none is given twice.
-func freePorts() (ports, error) {
-	var p ports
-	for _, port := range []*int{&p.postgres, &p.redis, &p.public, &p.blue, &p.green} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return p, fmt.Errorf("find a free port: %w", err)
-		}
-		defer listener.Close()
-		*port = listener.Addr().(*net.TCPAddr).Port
-	}
-	return p, nil
-}
-
-func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
 func (d *demo) databaseURL() string {
 	return "postgres://tulia@" + local(d.ports.postgres) + "/tulia?sslmode=disable"
 }
@@ -46,7 +27,9 @@ func (d *demo) startServers(ctx context.Context) error {
 	if err := os.Chmod(d.dir, 0o755); err != nil { // PostgreSQL's user must get through
 		return fmt.Errorf("open the temporary directory: %w", err)
 	}
-	for _, start := range []func(context.Context) error{d.startPostgres, d.startRedis, d.startHAProxy} {
+	for _, start := range []func(context.Context) error{
+		d.makeAuthority, d.startPostgres, d.startRedis, d.startHAProxy, d.startMail, d.startNames, d.startVendors, d.startAlertmanager, d.startPrometheus,
+	} {
 		if err := start(ctx); err != nil {
 			return err
 		}
@@ -130,8 +113,8 @@ func (d *demo) startHAProxy(ctx context.Context) error {
 		program = "/usr/sbin/haproxy" // not in everybody's PATH
 	}
 	cmd := exec.Command(program, "-db", "-f", filepath.Join(deploy, "haproxy.cfg"))
-	cmd.Env = append(os.Environ(), "TULIA_PUBLIC="+local(d.ports.public), "TULIA_BLUE="+local(d.ports.blue), "TULIA_GREEN="+local(d.ports.green),
-		"TULIA_HOST=127.0.0.1", "TULIA_BYPASS="+d.secret("bypass"), "TULIA_SOCKET="+d.path("haproxy.sock"), "TULIA_MAINTENANCE_MAP="+d.path("maintenance.map"))
+	cmd.Env = append(os.Environ(), "TULIA_PUBLIC="+local(d.ports.public), "TULIA_TLS="+local(d.ports.tls), "TULIA_CERTIFICATE="+d.path("tls/server.pem"),
+		"TULIA_BLUE="+local(d.ports.blue), "TULIA_GREEN="+local(d.ports.green), "TULIA_HOST=127.0.0.1", "TULIA_BYPASS="+d.secret("bypass"), "TULIA_SOCKET="+d.path("haproxy.sock"), "TULIA_MAINTENANCE_MAP="+d.path("maintenance.map"))
 	if err := d.start("haproxy", cmd); err != nil {
 		return err
 	}

@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -67,16 +67,13 @@ func (d *demo) build(ctx context.Context) error {
 		if _, err := d.run(ctx, example, "go", "build", "-tags", v.tag, "-ldflags", "-X main.version="+v.version, "-o", binary, "./cmd/tulia"); err != nil {
 			return err
 		}
-		if _, err := d.run(ctx, d.dir, binary, "export-release", filepath.Join(d.path("releases"), v.version)); err != nil {
-			return err
-		}
 	}
 	d.started = time.Now() // what follows is the demo
 	return nil
 }
 
 func (d *demo) makeSite(ctx context.Context) error {
-	for _, dir := range []string{"run", "backups", "site", "keys"} {
+	for _, dir := range []string{"run", "backups", "site", "keys", "log", "archive", "releases", "sources", "static"} {
 		if err := os.MkdirAll(d.path(dir), 0o700); err != nil {
 			return fmt.Errorf("create %s: %w", dir, err)
 		}
@@ -89,16 +86,22 @@ func (d *demo) makeSite(ctx context.Context) error {
 	d.keepSecret("database-url", d.databaseURL())
 	tool, err := json.Marshal(map[string]string{
 		"socket": d.path("haproxy.sock"), "public": "http://" + local(d.ports.public), "blue": local(d.ports.blue), "green": local(d.ports.green),
-		"releases": d.path("releases"), "env_file": d.path("settings.env"), "log_file": d.path("tulia.log"), "run": d.path("run"),
+		"releases": d.path("releases"), "env_file": d.path("settings.env"), "log_file": d.path("log/tulia.log"), "run": d.path("run"),
 	})
 	err = errors.Join(err, os.WriteFile(d.path("site.json"), tool, 0o600), os.WriteFile(d.path("settings.env"), []byte(d.settings()), 0o600))
 	if err != nil {
 		return fmt.Errorf("write the settings: %w", err)
 	}
+	if _, err := d.run(ctx, d.dir, d.path("tools/tulia-deploy"), "-site", d.path("site.json"), "install", "1.0.0"); err != nil {
+		return err
+	}
 	if err := d.prepareDatabase(ctx); err != nil {
 		return err
 	}
-	return d.makeCheckout(ctx)
+	if err := d.makeCheckout(ctx); err != nil {
+		return err
+	}
+	return d.leaveOld(ctx)
 }
 
 func (d *demo) settings() string {
@@ -106,7 +109,8 @@ func (d *demo) settings() string {
 		"TULIA_ENV=production", "DATABASE_URL=" + d.databaseURL(), "DATABASE_MAX_CONNS=10", "REDIS_URL=redis://" + local(d.ports.redis) + "/0",
 		"SECRET_KEY=" + d.secret("key"), "ENCRYPTION_KEY=" + d.secret("encryption"), "WEBHOOK_SECRET=" + d.secret("webhook"),
 		"DEBUG=false", "ALLOWED_HOSTS=127.0.0.1", "CORS_ORIGINS=https://app.tulia.example", "TRUSTED_PROXIES=127.0.0.1", "LOGIN_RATE_LIMIT=1000",
-		"WORKER_CONCURRENCY=4", "SHUTDOWN_TIMEOUT=4s", "LOG_LEVEL=info", "LOG_FILE=" + d.path("tulia.log"), "TULIA_FAULT_AFTER=" + d.faultAfter(), "",
+		"EMAIL_HOST=localhost", "EMAIL_PORT=" + strconv.Itoa(d.ports.smtp), "EMAIL_USER=tulia", "EMAIL_PASSWORD=" + d.secret("smtp"), "EMAIL_FROM=no-reply@tulia.example",
+		"WORKER_CONCURRENCY=4", "SHUTDOWN_TIMEOUT=4s", "LOG_LEVEL=info", "LOG_FILE=" + d.path("log/tulia.log"), "TULIA_FAULT_AFTER=" + d.faultAfter(), "",
 	}, "\n")
 }
 
@@ -148,88 +152,6 @@ func (d *demo) prepareDatabase(ctx context.Context) error {
 		return errors.Join(errors.New("read what was seeded"), err)
 	}
 	return nil
-}
-
-// configuration fills the template in.
-func (d *demo) configuration() (string, error) {
-	text, err := os.ReadFile(filepath.Join(d.root, "examples/tulia/allclear.yaml"))
-	if err != nil {
-		return "", fmt.Errorf("read the template: %w", err)
-	}
-	smoke := d.seed.Tenants[2]
-	pairs := []string{
-		"@url@", "http://" + local(d.ports.public), "@redis@", "redis://" + local(d.ports.redis), "@data@", d.path("data"), "@secrets@", d.path("secrets"),
-		"@tools@", d.path("tools"), "@site@", d.path("site.json"), "@releases@", d.path("releases"), "@settings@", d.path("settings.env"),
-		"@run@", d.path("run"), "@backups@", d.path("backups"), "@notices@", d.path("notices.jsonl"), "@socket@", d.path("haproxy.sock"),
-		"@map@", d.path("maintenance.map"), "@tenant@", smoke.ID, "@other_tenant@", d.seed.Tenants[0].ID, "@customer@", smoke.Customers[0], "@service@", smoke.Service,
-	}
-	for _, name := range people() {
-		key, err := os.ReadFile(d.path("keys/" + name + ".pub"))
-		if err != nil {
-			return "", fmt.Errorf("read key: %w", err)
-		}
-		pairs = append(pairs, "@key."+name+"@", strings.TrimSpace(string(key)))
-	}
-	if d.kills > 0 {
-		pairs = append(pairs, "{m15: 20s, h1: 25s, h24: 30s, every: 2s}", "{m15: 1s, h1: 1s, h24: 1s, every: 500ms}")
-	}
-	return strings.NewReplacer(pairs...).Replace(string(text)), nil
-}
-
-// makeCheckout makes the repository that is deployed from, with a tag for each version and a remote.
-func (d *demo) makeCheckout(ctx context.Context) error {
-	config, err := d.configuration()
-	if err != nil {
-		return err
-	}
-	example := filepath.Join(d.root, "examples/tulia")
-	for _, name := range []string{"README.md", "CHANGELOG.md", "DEPLOYMENT_CHECKLIST.md", "docs", "reports"} {
-		if err := copyTree(filepath.Join(example, name), filepath.Join(d.path("site"), name)); err != nil {
-			return fmt.Errorf("copy %s: %w", name, err)
-		}
-	}
-	if err := os.WriteFile(d.path("site/allclear.yaml"), []byte(config), 0o644); err != nil {
-		return fmt.Errorf("write the configuration: %w", err)
-	}
-	for _, argv := range [][]string{
-		{"init", "--quiet", "--bare", d.path("origin.git")}, {"init", "--quiet", "-b", "main", "."},
-		{"config", "user.name", "Demo"}, {"config", "user.email", "demo@tulia.example"}, {"remote", "add", "origin", d.path("origin.git")},
-	} {
-		if _, err := d.run(ctx, d.path("site"), append([]string{"git"}, argv...)...); err != nil {
-			return err
-		}
-	}
-	for _, v := range versions() {
-		if err := copyTree(filepath.Join(d.path("releases"), v.version, "migrations"), d.path("site/migrations")); err != nil {
-			return fmt.Errorf("copy migrations: %w", err)
-		}
-		for _, argv := range [][]string{
-			{"add", "-A"}, {"commit", "--quiet", "--no-gpg-sign", "-m", "Tulia " + v.version}, {"tag", "-a", "-m", "Tulia " + v.version, "v" + v.version},
-		} {
-			if _, err := d.run(ctx, d.path("site"), append([]string{"git"}, argv...)...); err != nil {
-				return err
-			}
-		}
-	}
-	_, err = d.run(ctx, d.path("site"), "git", "checkout", "--quiet", "--detach", "v1.0.0")
-	return err
-}
-
-func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		target := to + strings.TrimPrefix(path, from)
-		if entry.IsDir() {
-			return os.MkdirAll(target, 0o755)
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, text, 0o644)
-	})
 }
 
 // goLive puts the first version live, tells allclear of it, and begins to send requests.

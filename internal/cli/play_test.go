@@ -27,8 +27,71 @@ environments:
     url: https://api.tulia.example
     database: env:DATABASE_URL
     redis: redis://127.0.0.1:6379/0
-    windows: {m15: 15m, h1: 1h, h24: 24h, every: 30s}
-    vars: {downtime: "yes", security: "no", tools: t, site: s, releases: r, settings: s, secrets: s, run: r, backups: b, notices: n, socket: s, maintenance_map: m, tenant: t, other_tenant: o, customer: c, service: s}
+    windows: {m15: 15m, h1: 1h, h24: 24h, rollback: 10m, load: 1m, every: 30s, rate: 2m, span: 15m, earlier: 168h, step: 30s}
+    vars:
+      downtime: "yes"
+      security: "no"
+      tools: /srv/tulia/tools
+      site: /srv/tulia/site
+      mirror: /srv/tulia/mirror
+      sources: /srv/tulia/sources
+      releases: /srv/tulia/releases
+      static: /srv/tulia/static
+      settings: /srv/tulia/settings
+      secrets: /srv/tulia/secrets
+      run: /srv/tulia/run
+      logs: /srv/tulia/logs
+      backups: /srv/tulia/backups
+      archive: /srv/tulia/archive
+      socket: /srv/tulia/socket
+      maintenance_map: /srv/tulia/maintenance_map
+      tenant: tenant
+      other_tenant: other_tenant
+      customer: customer
+      service: service
+      cdn: https://static.tulia.example
+      rca_owner: rca_owner
+      repository: tulia/tulia
+      sentry_org: sentry_org
+      sentry_project: sentry_project
+      affected: /srv/tulia/affected
+      cve: cve
+      statuspage_id: statuspage_id
+      pagerduty_policy: PTULIA
+      production_settings: /srv/tulia/production_settings
+      forge_api: https://api.github.com
+      forge_token: env:GITHUB_TOKEN
+      sentry_url: https://sentry.io
+      sentry_token: env:SENTRY_AUTH_TOKEN
+      sentry_dsn: env:SENTRY_DSN
+      slack_api: https://slack.com/api
+      slack_token: env:SLACK_BOT_TOKEN
+      channel: "slack:#deployments"
+      ca: ca.pem
+      tls_host: api.tulia.example
+      outside: api.tulia.example
+      open_port: "443"
+      closed_port: "5432"
+      smtp_host: smtp.tulia.example
+      smtp_port: "587"
+      smtp_password: env:SMTP_PASSWORD
+      resolver: system
+      name_servers: authoritative
+      address: 192.0.2.10
+      secrets_changed: "2026-11-02"
+      prometheus_url: https://prometheus.tulia.example
+      alertmanager_url: https://alertmanager.tulia.example
+      grafana_url: https://grafana.tulia.example
+      grafana_token: env:GRAFANA_TOKEN
+      pagerduty_api: https://api.pagerduty.com
+      pagerduty_token: env:PAGERDUTY_TOKEN
+      uptime_api: https://api.uptimerobot.com/v3
+      uptime_token: env:UPTIMEROBOT_API_KEY
+      twilio_api: https://api.twilio.com
+      twilio_account: AC00000000000000000000000000000000
+      twilio_token: env:TWILIO_AUTH_TOKEN
+      staging_url: https://staging.tulia.example
+      advisory_url: https://www.tulia.example/security
 `
 
 // examplePlan binds the example's checklist.
@@ -50,7 +113,7 @@ func examplePlan(t *testing.T) *run.Plan {
 		t.Fatal(err)
 	}
 	p, _, err := s.bind(t.Context(), planFlags{release: "1.42.0", revision: "4f2c9e1", previous: "1.41.3",
-		set: []string{"changed.migrations=true", "changed.api=false", "changed.infrastructure=false"}})
+		set: []string{"changed.migrations=true", "changed.api=false", "changed.infrastructure=false", "changed.advisories=false"}})
 	if err != nil {
 		t.Fatal(err)
 	}

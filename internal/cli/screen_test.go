@@ -34,7 +34,7 @@ func scenes() []scene {
 		}
 	}
 	return []scene{
-		{"live", []string{"RUNNING", migrated + " is running", "The migrations are", "Held: maintenance by deploy.pre.maintenance-on", "later DevOps Lead to attest"}, func(t *testing.T, p *run.Plan) *played {
+		{"live", []string{"RUNNING", migrated + " is running", "The migrations are", "Held: maintenance by deploy.pre.maintenance-on", "later Deployment Engineer to attest"}, func(t *testing.T, p *run.Plan) *played {
 			g := play(t, p)
 			g.verdict[migrated] = ""
 			g.start(p)
@@ -46,7 +46,7 @@ func scenes() []scene {
 			g.verdict[migrated], g.reason[migrated] = "failed", "0132_drop_legacy_ref: lock timeout after 5s, limit 5s"
 			return g.start(p)
 		}},
-		{"holds", []string{"HELD", "and 12 more", "2.31 s, limit 2 s", "Turn", "rollback"}, func(t *testing.T, p *run.Plan) *played {
+		{"holds", []string{"HELD", "and 13 more", "2.31 s, limit 2 s", "Turn", "rollback"}, func(t *testing.T, p *run.Plan) *played {
 			g := play(t, p)
 			for i := range p.Items {
 				if p.Items[i].Kind == run.Watch {
@@ -55,7 +55,7 @@ func scenes() []scene {
 			}
 			return g.start(p)
 		}},
-		{"your-turn", []string{"WAITING", "Tech Lead to attest pre.code.reviewed", "needs Tech Lead"}, func(t *testing.T, p *run.Plan) *played {
+		{"your-turn", []string{"WAITING", "Product Owner to attest pre.comms.customer", "needs Product Owner"}, func(t *testing.T, p *run.Plan) *played {
 			g := play(t, p)
 			g.silent = func(*run.Item) bool { return true }
 			return g.start(p)

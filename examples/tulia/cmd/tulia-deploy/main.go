@@ -20,6 +20,8 @@ const usage = `usage: tulia-deploy -site FILE COMMAND
 commands:
   switch VERSION      start VERSION at the idle address, move the traffic to it, stop the other one
   is VERSION          end with 0 if VERSION alone serves, 10 if another one does, 11 if it is on the way
+  install VERSION     write the release directory of VERSION from the artefact tulia-VERSION beside this program
+  probe               try what an attacker would try first on what is live; findings as SARIF
   figures [-over 1s]  requests, errors and times within that span, and the queue, as JSON
   log [-since 1m] [-match REGEXP]
                       how many errors the log has since then, and how many lines match, as JSON
@@ -85,6 +87,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return s.switchTo(ctx, args[1], out)
 	case len(args) == 2 && args[0] == "is":
 		return s.is(ctx, args[1])
+	case len(args) == 2 && args[0] == "install":
+		return s.install(ctx, args[1])
+	case len(args) == 1 && args[0] == "probe":
+		return s.probe(ctx, out)
 	case len(args) > 0 && args[0] == "figures":
 		sub := flag.NewFlagSet("figures", flag.ContinueOnError)
 		over := sub.Duration("over", time.Second, "")
@@ -100,5 +106,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return s.log(time.Now().Add(-*since), *match, out)
 	}
-	return fmt.Errorf("unknown command %q\n\n%s", args, usage)
+	flags.Usage()
+	return fmt.Errorf("unknown command %q", args)
 }

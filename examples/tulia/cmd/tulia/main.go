@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"allclear.dev/allclear/examples/tulia/internal/web"
 )
 
 const usage = `usage: tulia [-env FILE] COMMAND
@@ -20,6 +23,8 @@ const usage = `usage: tulia [-env FILE] COMMAND
   seed [-orders N]    make demo tenants; TULIA_SEED_PASSWORD is everybody's password; prints their ids as JSON
   email ADDRESS       send a test mail
   export-release DIR  write what this build needs into DIR: bin, migrations, static, .env.example, release.json
+  export-static DIR   write the static files of this build into DIR, for a CDN; may be repeated
+  openapi             print the description of the API (OpenAPI 3.1)
   version             print version, revision and the schema version that is needed
 
 -env FILE reads settings that the environment does not set (lines NAME=VALUE).
@@ -45,13 +50,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	args = flags.Args()
 	if len(args) == 0 {
-		return errors.New("no command\n\n" + usage)
+		flags.Usage()
+		return errors.New("no command")
 	}
 	switch args[0] {
 	case "version":
 		return printVersion(out)
+	case "openapi":
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(web.Description())
 	case "export-release":
 		return exportRelease(args[1:])
+	case "export-static":
+		return exportStatic(args[1:])
 	}
 	a, err := open(ctx, *envFile)
 	if err != nil {
@@ -70,5 +82,6 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "email":
 		return a.email(args[1:])
 	}
-	return fmt.Errorf("unknown command %q\n\n%s", args[0], usage)
+	flags.Usage()
+	return fmt.Errorf("unknown command %q", args[0])
 }

@@ -13,32 +13,37 @@ import (
 	"allclear.dev/allclear/examples/tulia/internal/seal"
 )
 
-// Config is what the environment says. Every setting is described in .env.example.
+// Config is what the environment says. Every setting is described in .env.example. The tags tell which variable each field
+// comes from.
 type Config struct {
-	Env           string // production, staging or development
-	Addr          string // host:port to listen on
-	DatabaseURL   string
-	DatabaseConns int // size of the connection pool of one process
-	RedisURL      string
-	SecretKey     []byte
-	Box           *seal.Box
-	WebhookSecret []byte
-	Debug         bool
-	AllowedHosts  []string
-	CORSOrigins   []string
-	Proxies       []string // addresses whose X-Forwarded-For is believed
-	LoginLimit    int      // logins a minute and client address
-	Concurrency   int      // jobs that one worker runs at a time
-	LogLevel      string
-	LogFile       string
-	FaultAfter    string // v3 only
-	Shutdown      time.Duration
+	Env           string        `env:"TULIA_ENV"`  // production, staging or development
+	Addr          string        `env:"TULIA_ADDR"` // host:port to listen on
+	DatabaseURL   string        `env:"DATABASE_URL"`
+	DatabaseConns int           `env:"DATABASE_MAX_CONNS"` // size of the connection pool of one process
+	RedisURL      string        `env:"REDIS_URL"`
+	SecretKey     []byte        `env:"SECRET_KEY"`
+	Box           *seal.Box     `env:"ENCRYPTION_KEY"`
+	WebhookSecret []byte        `env:"WEBHOOK_SECRET"`
+	Debug         bool          `env:"DEBUG"`
+	AllowedHosts  []string      `env:"ALLOWED_HOSTS"`
+	CORSOrigins   []string      `env:"CORS_ORIGINS"`
+	Proxies       []string      `env:"TRUSTED_PROXIES"`    // addresses whose X-Forwarded-For is believed
+	LoginLimit    int           `env:"LOGIN_RATE_LIMIT"`   // logins a minute and client address
+	Concurrency   int           `env:"WORKER_CONCURRENCY"` // jobs that one worker runs at a time
+	LogLevel      string        `env:"LOG_LEVEL"`
+	LogFile       string        `env:"LOG_FILE"`
+	FaultAfter    string        `env:"TULIA_FAULT_AFTER"` // v3 only
+	Shutdown      time.Duration `env:"SHUTDOWN_TIMEOUT"`
 	Email         Email
 }
 
 // Email is the mail server. An empty Host means that mail is off.
 type Email struct {
-	Host, Port, User, Password, From string
+	Host     string `env:"EMAIL_HOST"`
+	Port     string `env:"EMAIL_PORT"`
+	User     string `env:"EMAIL_USER"`
+	Password string `env:"EMAIL_PASSWORD"`
+	From     string `env:"EMAIL_FROM"`
 }
 
 // Load reads the settings, first from the environment and then from envFile (lines NAME=VALUE; "" is none).

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bufio"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -95,5 +96,21 @@ func TestExampleIsComplete(t *testing.T) {
 	}
 	if len(described) != len(asked) {
 		t.Errorf(".env.example has %d settings, the code reads %d", len(described), len(asked))
+	}
+}
+
+// TestTags holds that the tags name exactly the variables that are read.
+func TestTags(t *testing.T) {
+	read, tags := map[string]bool{}, map[string]bool{}
+	_, _ = Load("", func(name string) string { read[name] = true; return "" })
+	for _, from := range []reflect.Type{reflect.TypeFor[Config](), reflect.TypeFor[Email]()} {
+		for i := range from.NumField() {
+			if name := from.Field(i).Tag.Get("env"); name != "" {
+				tags[name] = true
+			}
+		}
+	}
+	if !maps.Equal(read, tags) {
+		t.Errorf("read are %v, tagged %v", read, tags)
 	}
 }

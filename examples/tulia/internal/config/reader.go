@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,7 +64,7 @@ func (r *reader) boolean(name string) bool {
 
 func (r *reader) number(name string, fallback int) int {
 	v, err := strconv.Atoi(r.text(name, strconv.Itoa(fallback)))
-	if err != nil || v < 1 {
+	if err != nil || v < 1 || v > math.MaxInt32 {
 		r.wrong(name, "is not a positive number")
 	}
 	return v

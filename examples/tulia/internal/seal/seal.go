@@ -36,7 +36,7 @@ func New(key string) (*Box, error) {
 
 // Seal returns text encrypted.
 func (b *Box) Seal(text string) []byte {
-	return b.aead.Seal(nil, nil, []byte(text), nil)
+	return b.aead.Seal(nil, nil, []byte(text), nil) // #nosec G407 -- this AEAD takes no nonce: it makes a random one
 }
 
 // Open returns the text that Seal was given, or an error if sealed was changed or made with another key.

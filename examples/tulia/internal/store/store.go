@@ -34,7 +34,7 @@ func Open(ctx context.Context, url string, conns int) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("DATABASE_URL is malformed") // pgx's error may hold the password
 	}
-	cfg.MaxConns = int32(conns)
+	cfg.MaxConns = int32(conns) // #nosec G115 -- settings are bounded
 	cfg.ConnConfig.ConnectTimeout = 2 * time.Second
 	cfg.ConnConfig.RuntimeParams["application_name"] = "tulia"
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = "5s"

@@ -53,14 +53,14 @@ func (s *Server) Handler() (http.Handler, error) {
 }
 
 // accountRoutes are about who somebody is.
-func (s *Server) accountRoutes(mux *http.ServeMux) {
+func (s *Server) accountRoutes(mux router) {
 	mux.HandleFunc("POST /v1/auth/login", s.limited(s.login))
 	mux.HandleFunc("POST /v1/auth/refresh", s.plain(s.refresh))
 	mux.HandleFunc("GET /v1/auth/me", s.user(s.me))
 }
 
 // businessRoutes are what a tenant's people do; each names the scope that it takes.
-func (s *Server) businessRoutes(mux *http.ServeMux) {
+func (s *Server) businessRoutes(mux router) {
 	mux.HandleFunc("GET /v1/customers", s.member("customers:read", s.customers))
 	mux.HandleFunc("GET /v1/orders", s.member("orders:read", s.orders))
 	mux.HandleFunc("POST /v1/orders", s.member("orders:write", s.placeOrder))
@@ -84,7 +84,7 @@ func (s *Server) businessRoutes(mux *http.ServeMux) {
 }
 
 // adminRoutes are for superusers.
-func (s *Server) adminRoutes(mux *http.ServeMux) {
+func (s *Server) adminRoutes(mux router) {
 	mux.HandleFunc("GET /v1/admin/tenants", s.user(s.adminTenants))
 	mux.HandleFunc("GET /admin/login/{$}", s.adminLoginPage)
 	mux.HandleFunc("POST /admin/login/{$}", s.limited(s.adminLogin))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -127,5 +128,12 @@ type logger struct{ log *slog.Logger }
 func (l logger) Debug(args ...any) { l.log.Debug(fmt.Sprint(args...)) }
 func (l logger) Info(args ...any)  { l.log.Info(fmt.Sprint(args...)) }
 func (l logger) Warn(args ...any)  { l.log.Warn(fmt.Sprint(args...)) }
-func (l logger) Error(args ...any) { l.log.Error(fmt.Sprint(args...)) }
+func (l logger) Error(args ...any) {
+	text := fmt.Sprint(args...)
+	if strings.Contains(text, "connection is shared") { // asynq wants to close what is ours; that it cannot is right
+		l.log.Debug(text)
+		return
+	}
+	l.log.Error(text)
+}
 func (l logger) Fatal(args ...any) { l.log.Error(fmt.Sprint(args...)) }

@@ -1,5 +1,6 @@
-// Command reports runs the module's tests and writes what a pipeline would hand to a deployment:
-// reports/junit/{unit,integration,e2e}.xml (JUnit) and reports/coverage.xml (Cobertura). Run it in the module's
+// Command reports runs the module's tests and two scanners, and writes what a pipeline would hand to a deployment:
+// reports/junit/{unit,integration,e2e}.xml (JUnit) and reports/coverage.xml (Cobertura),
+// reports/{staticcheck,gosec}.sarif. Run it in the module's
 // directory: go run ./scripts/reports
 package main
 
@@ -52,6 +53,11 @@ func run() error {
 	}
 	if err := writeCobertura("reports/coverage.xml", lines, time.Now()); err != nil {
 		return err
+	}
+	for name, args := range scanners() {
+		if err := scan(name, args); err != nil {
+			return err
+		}
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))

@@ -149,13 +149,13 @@ func TestLoad(t *testing.T) {
 		{"429 is what is wanted", "targets: {url: 'http://api.test/', status: [200, 429]}\nrate: 20/s\nfor: 10s\n", every(3, after(fine), status(429)), "pass: ...", nil},
 		{"401", one, status(401), "error: GET /orders: 200 of 200 requests were refused (401 or 403): give auth...", nil},
 		{"403", one, status(403), "error: GET /orders: 200 of 200 requests were refused...", nil},
-		{"an answer without an end", one, func(w http.ResponseWriter, r *http.Request) {
+		{"an answer without an end", strings.Replace(one, "10s", "1s\nmin_requests: 20", 1), func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 					return
 				}
 			}
-		}, "error: none of 200 requests was answered: the answer is longer than 16777216 bytes", nil},
+		}, "error: none of 20 requests was answered: the answer is longer than 16777216 bytes", nil},
 		{"a cut answer", one, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, "{")

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +30,17 @@ func long() map[string]string {
 	return out
 }
 
+// worked is how much of the processors' time this process has used: what others do
+// on the machine does not count.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // TestLongInputs holds that the time for a text grows with its length and not with
 // its square: a quarter of a megabyte of anything is read or refused at once.
 func TestLongInputs(t *testing.T) {
@@ -41,7 +53,7 @@ func TestLongInputs(t *testing.T) {
 		if i%everyOf(3) > 0 {
 			continue
 		}
-		text, start := texts[name], time.Now()
+		text, start := texts[name], worked(t)
 		lint.Recognise("m.sql", text)
 		lint.RailsVersions(text)
 		for _, framework := range []lint.Framework{lint.Goose, lint.GolangMigrate, lint.Rails, lint.Django, lint.Alembic, lint.PlainSQL} {
@@ -58,7 +70,7 @@ func TestLongInputs(t *testing.T) {
 				t.Errorf("%q: %d statements", name, len(statements))
 			}
 		}
-		if took := time.Since(start); took > limit {
+		if took := worked(t) - start; took > limit {
 			t.Errorf("%q: %s", name, took)
 		}
 	}

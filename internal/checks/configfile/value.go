@@ -167,10 +167,15 @@ func compare(config []byte, path string, want check.Value, facts map[string]stri
 
 var secretName = regexp.MustCompile(`(?i)(pass(word|wd|phrase)?|secret|token|api_?key|private|credential|_key$|dsn)`)
 
-// shown hides the value of a name that speaks of a secret, and cuts long ones.
+// withPassword is an address with a password in it.
+var withPassword = regexp.MustCompile(`://[^\s/:@"]*:[^\s/@"]+@`)
+
+// shown hides the value of a name that speaks of a secret, a list or mapping in
+// which such a name stands, and an address with a password; it cuts long ones.
 func shown(path, text string) string {
 	const most = 200
-	if secretName.MatchString(path) {
+	nested := strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[")
+	if secretName.MatchString(path) || nested && secretName.MatchString(text) || withPassword.MatchString(text) {
 		return "[not shown]"
 	}
 	if len(text) > most {

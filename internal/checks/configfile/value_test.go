@@ -44,6 +44,8 @@ func TestValue(t *testing.T) {
 		{Name: "there", Env: file("a.yaml", asYAML), Params: `{file: a.yaml, absent: [debug, empty]}`, Want: "fail: ...debug is there; empty is there"},
 		{Name: "not so", Env: file("a.yaml", asYAML), Params: `{file: a.yaml, expect: config.debug}`, Want: "fail: ...not so: config.debug"},
 		{Name: "a secret is not shown", Env: file("a.yaml", asYAML), Params: `{file: a.yaml, values: {password: other999}}`, Want: "fail: a.yaml: password is [not shown], want [not shown]"},
+		{Name: "a secret in a mapping is not shown", Env: file("a.yaml", "db: {host: x, password: hunter22}\n"), Params: `{file: a.yaml, values: {db: {host: x}}}`, Want: "fail: a.yaml: db is [not shown], want ...", Check: hidden},
+		{Name: "a password in an address is not shown", Env: file("a.yaml", "db: postgres://app:hunter22@db/app\n"), Params: `{file: a.yaml, values: {db: x}}`, Want: `fail: a.yaml: db is [not shown], want "x"`, Check: hidden},
 		{Name: "expect about nothing", Env: file("a.yaml", asYAML), Params: `{file: a.yaml, expect: config.nothing > 1}`, Want: "error: ...there is no field..."},
 		{Name: "through a plain value", Env: file("a.yaml", asYAML), Params: `{file: a.yaml, values: {debug.level: 1}}`, Want: "error: ...leads on behind a plain value"},
 		{Name: "a list asked for a key", Env: file("a.yaml", asYAML), Params: `{file: a.yaml, absent: [server.ports.web]}`, Want: "error: ...asks a list for a key"},
@@ -68,6 +70,12 @@ func TestValue(t *testing.T) {
 		{Name: "an open quote", Params: `{file: a.yaml, absent: ['"a']}`, Want: "problem: ...a quote is not closed..."},
 		{Name: "documents of json", Params: `{file: a.json, document: 2, absent: [a]}`, Want: "problem: ...document is for YAML..."},
 	})
+}
+
+func hidden(t *testing.T, o check.Outcome) {
+	if o.Facts["db"] != "[not shown]" {
+		t.Errorf("%v", o.Facts)
+	}
 }
 
 // bomb is YAML whose aliases would grow to billions of values.

@@ -152,7 +152,7 @@ func (p *dashboard) look(ctx context.Context, env *check.Env, b *board) (sight, 
 		}
 		some, err := one.ask(ctx, to.Add(-p.Window), to)
 		if ctx.Err() != nil || fatal(err) {
-			return s, err
+			return s, errors.Join(err, ctx.Err())
 		}
 		switch {
 		case err != nil:

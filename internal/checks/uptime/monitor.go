@@ -173,7 +173,11 @@ func (w *watcher) Run(ctx context.Context, env *check.Env) (check.Outcome, error
 	case w.Do == pause:
 		return w.pause(ctx, env, s, found)
 	}
-	return w.resume(ctx, s, found, wanted(env))
+	wanted, err := w.wanted(env)
+	if err != nil {
+		return check.Outcome{}, err
+	}
+	return w.resume(ctx, s, found, wanted)
 }
 
 func (w *watcher) service(ctx context.Context, env *check.Env) (service, error) {

@@ -333,6 +333,35 @@ func TestPauseAndResume(t *testing.T) {
 	}
 }
 
+// Two items pause what watches two addresses. The fact holds what the last of them
+// left; each resume finds its own all the same.
+func TestTwoPausesInARun(t *testing.T) {
+	v, e := robot(t, shop()...), checktest.NewEnv(t)
+	env(e)
+	run := func(item, more, url, want string) check.Outcome {
+		t.Helper()
+		e.Run.Item = item
+		o, err := decode(t, strings.Replace(v.params(more), "https://shop.example.com/health", url, 1)).Runner.Run(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checktest.Match(t, want, o.Reason)
+		return o
+	}
+	first := run("a.pause", "do: pause", "https://shop.example.com/health", "1 monitor is paused: monitor 3 (shop)")
+	second := run("b.pause", "do: pause", "https://api.example.com/", "1 monitor is paused: monitor 2 (api)")
+	if first.Sets["monitors.paused"] != "3" || second.Sets["monitors.paused"] != "2,3" {
+		t.Errorf("%v, %v", first.Sets, second.Sets)
+	}
+	e.Ledger = &checktest.Ledger{Facts: map[string]string{"monitors.paused": "2"}}
+	run("a.resume", "do: resume", "https://shop.example.com/health", "1 monitor is watching again: monitor 3 (shop)")
+	e.Run.Item = "b.pause"
+	undone := decode(t, strings.Replace(v.params("do: pause"), "https://shop.example.com/health", "https://api.example.com/", 1))
+	if o, err := undone.Undoer().Undo(t.Context(), e, check.Outcome{}); err != nil || o.Reason != "1 monitor is watching again: monitor 2 (api)" {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
 func progress(t *testing.T, e *check.Env, inst *check.Instance, want check.Progress) {
 	t.Helper()
 	if got, o, err := inst.Prober().Probe(t.Context(), e); got != want || err != nil {

@@ -16,9 +16,15 @@ import (
 // that somebody else had paused before is left as it is.
 const factPaused = "monitors.paused"
 
-// once is the key of the receipts: what an item has paused in a run, however often
-// it was started.
-func once(env *check.Env) string { return "allclear/" + env.Run.ID + "/" + env.Run.Item + "/monitors" }
+// ownItem is the fact of a receipt that names the item which paused the monitor.
+const ownItem = "item"
+
+// once is the key of the receipts: what the run has paused, in all of its items
+// and however often they were started.
+func once(env *check.Env) string { return "allclear/" + env.Run.ID + "/monitors" }
+
+// receiptOf names a monitor among the receipts of all providers.
+func (w *watcher) receiptOf(id string) string { return w.Provider + " " + id }
 
 // pause pauses what is not paused. That it will is written down first, so that
 // after a crash the same monitors are known to be ours.
@@ -32,27 +38,28 @@ func (w *watcher) pause(ctx context.Context, env *check.Env, s service, found []
 		if m.State == paused {
 			continue
 		}
-		if err := book.Put(m.ID, receipt.Sending, nil); err != nil {
+		own := map[string]string{ownItem: env.Run.Item}
+		if err := book.Put(w.receiptOf(m.ID), receipt.Sending, own); err != nil {
 			return check.Outcome{}, err
 		}
 		err := s.set(ctx, m.ID, true)
 		if refused, ok := errors.AsType[*rest.Refused](err); ok {
-			err = book.Put(m.ID, receipt.Refused, nil)
-			return w.sets(check.Failf("%s was not paused: %v", m.title(), refused), ours(book.All())), err
+			err = book.Put(w.receiptOf(m.ID), receipt.Refused, own)
+			return w.sets(check.Failf("%s was not paused: %v", m.title(), refused), w.ours(book.All(), "")), err
 		}
 		if err != nil {
 			return check.Outcome{}, fmt.Errorf("pause %s: %w", m.title(), err)
 		}
-		if err := book.Put(m.ID, receipt.Taken, nil); err != nil {
+		if err := book.Put(w.receiptOf(m.ID), receipt.Taken, own); err != nil {
 			return check.Outcome{}, err
 		}
 	}
 	if err := w.seen(ctx, s, ids(found), true); err != nil {
 		return check.Outcome{}, err
 	}
-	mine := ours(book.All())
+	mine := w.ours(book.All(), "")
 	o := check.Passf("%s paused: %s", are(len(found)), names(found))
-	if others := len(found) - len(mine); others > 0 {
+	if others := len(slices.DeleteFunc(ids(found), func(id string) bool { return slices.Contains(mine, id) })); others > 0 {
 		o.Reason += fmt.Sprintf("; %d of them before this run, and %s not resumed by it", others, map[bool]string{true: "is", false: "are"}[others == 1])
 	}
 	return w.sets(o, mine), nil
@@ -66,11 +73,13 @@ func (w *watcher) sets(o check.Outcome, mine []string) check.Outcome {
 	return o
 }
 
-// ours gives the monitors that this item has paused or may have.
-func ours(entries map[string]receipt.Entry) []string {
+// ours gives the monitors that an item of this run has paused or may have; an
+// empty item means any.
+func (w *watcher) ours(entries map[string]receipt.Entry, item string) []string {
 	var out []string
-	for id, e := range entries {
-		if e.State != receipt.Refused {
+	for name, e := range entries {
+		id, here := strings.CutPrefix(name, w.receiptOf(""))
+		if here && e.State != receipt.Refused && (item == "" || e.Facts[ownItem] == item) {
 			out = append(out, id)
 		}
 	}
@@ -78,11 +87,17 @@ func ours(entries map[string]receipt.Entry) []string {
 	return out
 }
 
-// wanted tells which monitors the run has paused; all when it says nothing.
-func wanted(env *check.Env) func(monitor) bool {
+// wanted tells which monitors the run has paused; all when it says nothing. The
+// fact alone does not do: it is what the last of several pauses left.
+func (w *watcher) wanted(env *check.Env) (func(monitor) bool, error) {
+	entries, err := receipt.Read(env, once(env))
+	if err != nil {
+		return nil, err
+	}
 	text, known := env.Ledger.Fact(factPaused)
-	mine := strings.Split(text, ",")
-	return func(m monitor) bool { return !known || slices.Contains(mine, m.ID) }
+	mine := append(w.ours(entries, ""), strings.Split(text, ",")...)
+	known = known || len(entries) > 0
+	return func(m monitor) bool { return !known || slices.Contains(mine, m.ID) }, nil
 }
 
 // resume starts the monitors that are paused and wanted.
@@ -167,8 +182,11 @@ func (w *watcher) Probe(ctx context.Context, env *check.Env) (check.Progress, ch
 	if miss != "" {
 		return check.NotDone, check.Failf("%s", miss), nil
 	}
+	mine, err := w.wanted(env)
+	if err != nil {
+		return "", check.Outcome{}, err
+	}
 	of, done := 0, 0
-	mine := wanted(env)
 	for _, m := range found {
 		if w.Do == resume && !mine(m) {
 			continue
@@ -197,7 +215,7 @@ func (w *watcher) Undo(ctx context.Context, env *check.Env, _ check.Outcome) (ch
 	if err != nil {
 		return check.Outcome{}, err
 	}
-	mine := ours(entries)
+	mine := w.ours(entries, env.Run.Item)
 	if len(mine) == 0 {
 		return check.Passf("nothing was paused here, so nothing is resumed"), ctx.Err()
 	}

@@ -179,6 +179,11 @@ func (p *control) Run(ctx context.Context, env *check.Env) (check.Outcome, error
 	for _, name := range sorted(known) {
 		outcome.Facts["consumed."+name] = list(known[name].names())
 	}
+	if p.Do == drain {
+		if err := left(known, now); err != nil {
+			return outcome, err
+		}
+	}
 	if p.Do != stop {
 		if err := p.drain(ctx, env, now, &outcome); err != nil {
 			return outcome, err
@@ -216,6 +221,9 @@ func (p *control) drain(ctx context.Context, env *check.Env, now standing, outco
 		if err := l.silent(p.Answer); err != nil {
 			return err
 		}
+		if err := left(now, l.nodes); err != nil {
+			return err
+		}
 		busy, later := p.busy(l)
 		fmt.Fprintf(env.Log, "%d tasks are still to be finished\n", busy)
 		// A message may be on its way when the consumer is cancelled: two looks in a
@@ -235,6 +243,16 @@ func (p *control) drain(ctx context.Context, env *check.Env, now standing, outco
 			return fmt.Errorf("%d tasks are still to be finished: %w", busy, err)
 		}
 	}
+}
+
+// left says which workers are not there any more. What they had may be finished,
+// or may come back to another worker.
+func left[V any](known standing, there map[string]V) error {
+	gone := slices.DeleteFunc(sorted(known), func(name string) bool { _, is := there[name]; return is })
+	if len(gone) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s left the broker meanwhile: whether what they had was finished is not known", list(gone))
 }
 
 // busy counts the tasks that the workers have begun or taken, and the queues that

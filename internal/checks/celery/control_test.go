@@ -105,6 +105,38 @@ func stopAll(t *testing.T, at string) {
 	}
 }
 
+// TestControlWorkerLost loses a worker with its task while it is drained: that is
+// no finished task.
+func TestControlWorkerLost(t *testing.T) {
+	lost, err := shared.worker(11, "calm@h", "json", "-Q", "default", "-c", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := t.TempDir() + "/done"
+	shared.send(t, 11, "shop.wait", "default", "0", "0", "1", file)
+	defer touch(t, file)
+	at := fmt.Sprintf("broker: %s/11\n", shared.broker)
+	checktest.Run(t, celery.Workers, []checktest.Case{{Name: "begun", Params: at + "mode: progress\nover: 1s\nmin_tasks: 0\ntasks: {x: 0}", Want: "pass: ...", Once: true, NetworkIsAnswer: true}})
+	inst, env := control(t, at+"do: drain"), checktest.NewEnv(t)
+	busy := &waiting{seen: make(chan struct{}), want: "1 tasks are still"}
+	env.Log = busy
+	go func(seen chan struct{}) {
+		<-seen
+		if err := lost.Process.Signal(syscall.SIGQUIT); err != nil {
+			t.Error(err)
+		}
+	}(busy.seen)
+	for range 2 { // it may be seen as silent before it is seen to be gone
+		o, err := inst.Runner.Run(t.Context(), env)
+		if err == nil && o.Verdict == check.Pass {
+			t.Fatalf("%v", o)
+		}
+	}
+	if got, o, err := inst.Prober().Probe(t.Context(), env); got == check.Done {
+		t.Errorf("probe: %s %v %v", got, o, err)
+	}
+}
+
 func TestControlConsumeAndStop(t *testing.T) {
 	if _, err := shared.worker(3, "calm@h", "json", "-Q", "default", "-c", "1"); err != nil {
 		t.Fatal(err)

@@ -194,6 +194,10 @@ func parse(r check.Result) (all []message, silenced int, err error) {
 	if said < 0 {
 		return nil, 0, fmt.Errorf("the checks were not made: manage.py ended with code %d and gave no report: %s", r.Code, tail(r))
 	}
+	serious := slices.ContainsFunc(all, func(m message) bool { return m.Level == "ERROR" || m.Level == "CRITICAL" })
+	if r.Code != 0 && !serious {
+		return nil, 0, fmt.Errorf("manage.py ended with code %d, for which its report gives no reason: %s", r.Code, tail(r))
+	}
 	if len(all) != said {
 		return nil, 0, fmt.Errorf("the report says that there are %d messages, and %d can be read", said, len(all))
 	}

@@ -91,6 +91,7 @@ func TestCheckOutput(t *testing.T) {
 		"error: the report has more than one summary...":                      {Stdout: []byte(strings.Repeat("System check identified no issues (0 silenced).\n", 2))},
 		"error: python3 wrote more than 4 MiB":                                {Truncated: true},
 		"error: python3 was ended by signal: killed":                          {Signal: "killed"},
+		"error: manage.py ended with code 3, for which...":                    {Code: 3, Stderr: []byte(report + "System check identified 1 issue (0 silenced).\n")},
 		"error: the checks were not made...":                                  {Stderr: []byte(report)},
 		"fail: WARNING security.W004: text":                                   {Stderr: []byte(report + "System check identified 1 issue (0 silenced).\n")},
 	} {

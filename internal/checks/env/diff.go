@@ -180,6 +180,9 @@ func (p *diff) Run(ctx context.Context, env *check.Env) (check.Outcome, error) {
 		if err != nil {
 			return check.Outcome{}, fmt.Errorf("right: %w", err)
 		}
+		if !p.NamesEqual && !slices.ContainsFunc(slices.Collect(maps.Keys(left)), func(name string) bool { _, both := right[name]; return both }) {
+			return check.Outcome{}, fmt.Errorf("no variable is in %s and in %s, so that there is nothing to compare", places(p.Left), places(p.Right))
+		}
 		c.variables(left, right)
 	}
 	for i := range p.Versions {

@@ -31,6 +31,7 @@ func TestDiff(t *testing.T) {
 		{Name: "before the first run", Params: params, Env: func(e *check.Env) { both(l, r)(e); e.DataDir = filepath.Join(e.Dir, "not", "yet") }, Want: "pass: ..."},
 		{Name: "names", Params: params, Env: both(l+"X=1\n", r+"Y=1\n"), Want: "fail: only in l.env: X; only in r.env: Y"},
 		{Name: "names do not matter", Params: "{left: [l.env], right: [r.env], names_equal: false}", Env: both(l+"X=1\n", r), Want: "pass: ..."},
+		{Name: "nothing on both sides", Params: "{left: [l.env], right: [r.env], names_equal: false}", Env: both("A=1\n", "B=1\n"), Want: "error: no variable is in l.env and in r.env, so that there is nothing to compare"},
 		{Name: "allowed names", Params: "{left: [l.env], right: [r.env], allow: [X, Y*]}", Env: both(l+"X=1\n", r+"Y=1\n"), Want: "pass: ..."},
 		{Name: "shared secret", Params: params, Env: both(l, l), Want: "fail: secrets with the same value on both sides: SECRET_KEY"},
 		{Name: "password in an address", Params: params, Env: both("DB=postgres://u:hunter22@db/x", "DB=postgres://u:hunter22@db/x"), Want: "fail: ...DB"},

@@ -46,6 +46,9 @@ func (t thing) rollout() (state string, complete bool, err error) {
 	if w.Status.ObservedGeneration < t.Meta.Generation {
 		return fmt.Sprintf("the controller has seen generation %d, and %d is the latest", w.Status.ObservedGeneration, t.Meta.Generation), false, nil
 	}
+	if t.Kind != "DaemonSet" && w.wanted() == 0 {
+		return "", false, errors.New("it is scaled to 0, which shows nothing of a rollout")
+	}
 	switch t.Kind {
 	case "Deployment":
 		return w.deployment()

@@ -50,6 +50,18 @@ func (f *files) read(ctx context.Context, env *check.Env, h check.Host, s span) 
 	if err != nil {
 		return nil, err
 	}
+	out, err := f.readAll(ctx, env, h, paths, zone, s)
+	if err != nil {
+		return nil, err
+	}
+	after, err := f.find(ctx, h, s)
+	if err == nil && !slices.Equal(paths, after) {
+		err = errors.New("files were rotated while they were read: look again")
+	}
+	return out, err
+}
+
+func (f *files) readAll(ctx context.Context, env *check.Env, h check.Host, paths []string, zone *time.Location, s span) ([]line, error) {
 	var out []line
 	for _, path := range paths {
 		found, err := readFile(ctx, env, h, path, zone, s)

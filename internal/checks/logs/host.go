@@ -163,10 +163,11 @@ func journalEntry(text []byte) (line, error) {
 	}
 	if json.Unmarshal(fields["MESSAGE"], &message) != nil {
 		var raw []uint16
-		if json.Unmarshal(fields["MESSAGE"], &raw) == nil {
-			for _, b := range raw {
-				message += string([]byte{byte(b)})
-			}
+		if err := json.Unmarshal(fields["MESSAGE"], &raw); err != nil && fields["MESSAGE"] != nil {
+			return line{}, errors.New("journalctl printed an entry whose MESSAGE is neither text nor bytes")
+		}
+		for _, b := range raw {
+			message += string([]byte{byte(b)})
 		}
 	}
 	return newLine(time.UnixMicro(us), message, kept), nil

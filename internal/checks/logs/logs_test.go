@@ -149,6 +149,49 @@ func on(t *testing.T, argv string, r check.Result) func(*check.Env) {
 	}
 }
 
+// rotating is this machine with files that are put aside while one is read.
+type rotating struct {
+	check.Host
+	aside func()
+}
+
+func (r *rotating) Exec(ctx context.Context, c check.Command) (check.Result, error) {
+	r.aside()
+	return r.Host.Exec(ctx, c)
+}
+
+func TestFilesRotatedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("2026-03-01T14:20:00Z ERROR MISCONF\n")
+	e := checktest.NewEnv(t)
+	atNow(e)
+	local, err := e.Host("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Host = func(string) (check.Host, error) {
+		return &rotating{local, func() {
+			if err := os.Rename(path, path+".1"); err != nil {
+				t.Error(err)
+			}
+			write("2026-03-01T14:25:00Z INFO started\n")
+		}}, nil
+	}
+	inst, problems := checktest.Decode(logs.Query, "{files: '"+path+"', pattern: MISCONF}", nil)
+	if inst == nil {
+		t.Fatal(problems)
+	}
+	if o, err := inst.Runner.Run(t.Context(), e); err == nil || !strings.Contains(err.Error(), "rotated while they were read") {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	const journalctl = "journalctl --output=json --all --no-pager --since=@1772374500 --until=@1772375401 --unit=api.service --unit=worker@1.service"
 	// As journalctl of systemd 252 prints it, shortened.
@@ -170,6 +213,7 @@ func TestPrograms(t *testing.T) {
 		{Name: "journal that is not shown", Params: units + "pattern: MISCONF}", Env: on(t, journalctl, check.Result{Stdout: []byte(entries), Stderr: []byte("Hint: You are currently not seeing messages from other users and the system.\n")}), Want: "error: journalctl does not show this user the system's messages..."},
 		{Name: "journal that is cut", Params: units + "pattern: MISCONF}", Env: on(t, journalctl, good(entries[:len(entries)-20])), Want: "error: journalctl printed what is no entry..."},
 		{Name: "journal without times", Params: units + "pattern: MISCONF}", Env: on(t, journalctl, good(`{"MESSAGE":"x"}`)), Want: "error: journalctl printed an entry without its time"},
+		{Name: "journal with a message in several parts", Params: units + "pattern: MISCONF}", Env: on(t, journalctl, good(`{"__REALTIME_TIMESTAMP":"1772374561000000","MESSAGE":["MISCONF","x"]}`)), Want: "error: journalctl printed an entry whose MESSAGE is neither text nor bytes"},
 		{Name: "journal that fails", Params: units + "pattern: MISCONF}", Env: on(t, journalctl, check.Result{Code: 1, Stderr: []byte("Failed to add match")}), Want: "error: journalctl --output=json ended with 1 : Failed to add match"},
 		{Name: "too much printed", Params: units + "pattern: MISCONF}", Env: on(t, journalctl, check.Result{Stdout: []byte(entries), Truncated: true}), Want: "error: ...printed more than 64 MiB..."},
 		{Name: "unknown host", Params: "{journal: {units: [a]}, on: web-9}", Env: on(t, "", check.Result{}), Want: "error: unknown host \"web-9\""},

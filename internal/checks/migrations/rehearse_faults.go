@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,6 +39,10 @@ type boundary struct {
 	step   int
 	sql    string
 	during bool
+	// nth counts the step's transactions that change something, or its statements
+	// that stand alone, from 0. A statement is not known by its text: many tools write
+	// the time into it.
+	nth int
 }
 
 // boundaries lists the places between a step's transactions, and within the
@@ -46,10 +51,12 @@ func boundaries(traced []stepTrace) []boundary {
 	var out []boundary
 	for i, t := range traced {
 		var changing []string
+		alone := 0
 		for _, tx := range t.done {
 			for _, e := range tx.Events {
 				if e.Alone {
-					out = append(out, boundary{i, e.SQL, true})
+					out = append(out, boundary{i, e.SQL, true, alone})
+					alone++
 				}
 			}
 			if sql := changes(tx); sql != "" {
@@ -58,7 +65,7 @@ func boundaries(traced []stepTrace) []boundary {
 		}
 		for n, sql := range changing {
 			if n < len(changing)-1 {
-				out = append(out, boundary{i, sql, false})
+				out = append(out, boundary{i, sql, false, n})
 			}
 		}
 	}
@@ -72,14 +79,17 @@ func changes(tx trace.Transaction) string {
 		return ""
 	}
 	for i := len(tx.Events) - 1; i >= 0; i-- {
-		word, _, _ := strings.Cut(tx.Events[i].Tag, " ")
-		switch word {
-		case "SELECT", "SET", "SHOW", "RESET", "BEGIN", "COMMIT", "ROLLBACK", "":
-		default:
+		if isChange(tx.Events[i].Tag) {
 			return tx.Events[i].SQL
 		}
 	}
 	return ""
+}
+
+// isChange tells by the server's word for it whether a statement changed something.
+func isChange(tag string) bool {
+	word, _, _ := strings.Cut(tag, " ")
+	return !slices.Contains([]string{"SELECT", "SET", "SHOW", "RESET", "BEGIN", "COMMIT", "ROLLBACK", ""}, word)
 }
 
 // faults interrupts the migrations at every boundary and runs them again.
@@ -175,7 +185,7 @@ func (s *stage) plain(ctx context.Context, on *postgres.Server, run func(context
 // interrupted runs a step that does not come to its end, which is how it should
 // be: only a cut that did not happen is an error.
 func (s *stage) interrupted(ctx context.Context, on *postgres.Server, step string, b boundary) error {
-	w := &interrupter{boundary: b, server: on}
+	w := &interrupter{boundary: b, server: on, changing: map[int]bool{}}
 	proxy, err := wire.Listen(ctx, on, w, pieces, nil)
 	if err != nil {
 		return err
@@ -194,25 +204,27 @@ func (s *stage) interrupted(ctx context.Context, on *postgres.Server, step strin
 	return ctx.Err()
 }
 
-// interrupter cuts a session after a statement's commit, or cancels a statement
+// interrupter cuts a session after a transaction's commit, or cancels a statement
 // while it is carried out.
 type interrupter struct {
 	blind
 	boundary
-	server   *postgres.Server
-	armed    bool
+	server *postgres.Server
+	wait   sync.WaitGroup
+
+	mu       sync.Mutex // a program may have several sessions
+	count    int        // what nth counts, so far
+	changing map[int]bool
 	happened bool
-	wait     sync.WaitGroup
 	err      error
 }
 
 // Starts cancels a statement that stands alone once it has left its mark. An older
 // snapshot keeps a build from finishing before.
 func (w *interrupter) Starts(ctx context.Context, st *wire.Statement) error {
-	if !w.during || st.SQL != w.sql || w.happened {
+	if !w.during || !st.Alone || !w.here() {
 		return nil
 	}
-	w.happened = true
 	older, err := w.server.Open(ctx, postgres.Options{})
 	if err != nil {
 		return err
@@ -229,19 +241,34 @@ func (w *interrupter) Starts(ctx context.Context, st *wire.Statement) error {
 	return nil
 }
 
-// Held sees the statement whose commit is to be the last.
+// Held sees which transactions change something.
 func (w *interrupter) Held(_ context.Context, st *wire.Statement, _ wire.Ask) error {
-	w.armed = w.armed || !w.during && st.SQL == w.sql && st.Code == ""
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changing[st.Session] = w.changing[st.Session] || st.Code == "" && isChange(st.Tag)
 	return nil
 }
 
 // Ended cuts.
-func (w *interrupter) Ended(_ context.Context, _, _ int, committed bool) error {
-	if w.armed && committed && !w.happened {
-		w.happened = true
+func (w *interrupter) Ended(_ context.Context, session, _ int, committed bool) error {
+	w.mu.Lock()
+	changed := w.changing[session]
+	delete(w.changing, session)
+	w.mu.Unlock()
+	if !w.during && changed && committed && w.here() {
 		return errCut
 	}
 	return nil
+}
+
+// here counts, and tells at the wanted one.
+func (w *interrupter) here() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.count == w.nth
+	w.happened = w.happened || at
+	w.count++
+	return at
 }
 
 // cancelMidway cancels a statement as soon as there is an index that is not valid

@@ -168,6 +168,19 @@ func TestRehearseRefuses(t *testing.T) {
 	})
 }
 
+// Django and others write the time at which a migration was applied: its statements
+// are others each time, and are interrupted all the same.
+func TestRehearseTimesInStatements(t *testing.T) {
+	live, copied := shop(t)
+	up := `up: [sh, -c, 'psql -X -q -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -c "ALTER TABLE orders ADD COLUMN IF NOT EXISTS region text" -c "UPDATE orders SET note = note WHERE $(date +%s%N) > 0" -c "CREATE INDEX CONCURRENTLY IF NOT EXISTS orders_region /* $(date +%s%N) */ ON orders (region)"']`
+	o := rehearse(t, accepted+"contention: false\n"+up, rehearsed(live, copied, nil, nil),
+		"fail: sh, interrupted in the middle of CREATE INDEX CONCURRENTLY IF NOT EXISTS orders_region ...says it is done and leaves invalid indexes: orders_region")
+	if o.Facts["faults_tried"] != "3" {
+		t.Errorf("facts %v", o.Facts)
+	}
+	nothingLeft(t, live)
+}
+
 // TestRehearseABackup restores what postgres.backup would have made, rehearses with
 // another tool's program, and learns from earlier deployments.
 func TestRehearseABackup(t *testing.T) {

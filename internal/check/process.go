@@ -3,6 +3,7 @@ package check
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -110,11 +111,37 @@ func (s Stat) Began(procStat []byte) (time.Time, error) {
 // maxProcFile bounds a file of /proc, in bytes.
 const maxProcFile = 1 << 20
 
-// OwnPIDFile refuses a pid file that its program cannot have written: the process
-// that has the pid now was started later, so the pid was given out again. A
-// minute is left for clocks that were set. What a link's own date says is not
-// known.
-func OwnPIDFile(ctx context.Context, host Host, path string, s Stat) error {
+// ParsePIDFile reads what a pid file says: a number, as most programs write it, or
+// the Process that a Supervisor has kept. Of the number alone Ticks and Boot are
+// empty.
+func ParsePIDFile(text []byte) (Process, error) {
+	text = bytes.TrimSpace(text)
+	var p Process
+	pid, err := strconv.Atoi(string(text))
+	if err == nil {
+		p.PID = pid
+	} else if err := json.Unmarshal(text, &p); err != nil || p.Ticks == "" || p.Boot == "" {
+		return p, fmt.Errorf("%.60q is malformed", text)
+	}
+	if p.PID <= 1 {
+		return p, fmt.Errorf("pid %d cannot be a program's", p.PID)
+	}
+	return p, nil
+}
+
+// OwnPIDFile refuses a pid that was given out again since its file was written: s
+// is the process that has it now. A Supervisor's file tells which start it means;
+// any other cannot have been written by a process that was started later. A minute
+// is left for clocks that were set. What a link's own date says is not known.
+func (p Process) OwnPIDFile(ctx context.Context, host Host, path string, s Stat) error {
+	another := fmt.Errorf("pid %d was started after %s was written: it is another program's now", p.PID, path)
+	if p.Ticks != "" {
+		boot, err := host.ReadFile(ctx, "/proc/sys/kernel/random/boot_id", maxProcFile)
+		if err == nil && (p.Ticks != s.Ticks || p.Boot != strings.TrimSpace(string(boot))) {
+			err = another
+		}
+		return err
+	}
 	info, err := host.Lstat(ctx, path)
 	if err != nil || !info.Mode.IsRegular() {
 		return err
@@ -125,7 +152,7 @@ func OwnPIDFile(ctx context.Context, host Host, path string, s Stat) error {
 	}
 	began, err := s.Began(text)
 	if err == nil && began.After(info.ModTime.Add(time.Minute)) {
-		err = fmt.Errorf("pid %d was started after %s was written: it is another program's now", s.PID, path)
+		err = another
 	}
 	return err
 }

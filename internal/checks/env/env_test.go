@@ -142,6 +142,8 @@ func TestProcess(t *testing.T) {
 	checktest.Run(t, env.Value, []checktest.Case{
 		{Name: "by name", Params: "process: " + name[:min(15, len(name))] + "\nvar: DEBUG\nas: bool\nexpect: v == false", Want: "pass: ..."},
 		{Name: "by pid", Params: "pid_file: app.pid\nvar: DEBUG\nas: bool\nexpect: v == false", Env: pidFile, Want: "pass: ..."},
+		{Name: "of a service item", Params: "pid_file: app.pid\nvar: GONE", Env: world(t, "app.pid", fmt.Sprintf(`{"pid": %d, "start_ticks": "1", "boot_id": "other"}`, cmd.Process.Pid)),
+			Want: "error: the process of app.pid: pid ... was started after app.pid was written..."},
 		{Name: "not set", Params: "pid_file: app.pid\nvar: GONE", Env: pidFile, Want: "fail: GONE is not set in the process of app.pid"},
 		{Name: "pid of a later program", Params: "pid_file: app.pid\nvar: DEBUG", Env: func(e *check.Env) {
 			pidFile(e)
@@ -150,7 +152,7 @@ func TestProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, Want: "error: the process of app.pid: pid ... was started after app.pid was written..."},
-		{Name: "bad pid", Params: "pid_file: app.pid\nvar: GONE", Env: world(t, "app.pid", "hello"), Want: "error: the process of app.pid: no pid is told"},
+		{Name: "bad pid", Params: "pid_file: app.pid\nvar: GONE", Env: world(t, "app.pid", "hello"), Want: "error: the process of app.pid: \"hello\" is malformed"},
 	})
 }
 

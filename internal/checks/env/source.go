@@ -133,45 +133,48 @@ func (s *source) all(ctx context.Context, host check.Host) (map[string]string, e
 }
 
 func (s *source) pid(ctx context.Context, host check.Host) (int, error) {
-	var text string
 	if s.PIDFile != "" {
-		content, err := host.ReadFile(ctx, s.PIDFile, 100)
-		if errors.Is(err, fs.ErrNotExist) {
-			return 0, fmt.Errorf("%s is not there: is the process running?", s.PIDFile)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read %s: %w", s.PIDFile, err)
-		}
-		text = string(content)
-	} else {
-		result, err := host.Exec(ctx, check.Command{Argv: []string{"pgrep", "-x", "-o", "--", s.Process}})
-		if err != nil {
-			return 0, err
-		}
-		if result.Code != 0 {
-			return 0, fmt.Errorf("no process is named %s", s.Process)
-		}
-		text = string(result.Stdout)
+		return s.kept(ctx, host)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(text))
+	result, err := host.Exec(ctx, check.Command{Argv: []string{"pgrep", "-x", "-o", "--", s.Process}})
+	if err != nil {
+		return 0, err
+	}
+	if result.Code != 0 {
+		return 0, fmt.Errorf("no process is named %s", s.Process)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(result.Stdout)))
 	if err != nil || pid < 1 {
 		return 0, fmt.Errorf("%s: no pid is told", s.where())
 	}
-	if s.PIDFile == "" {
-		return pid, nil
+	return pid, nil
+}
+
+// kept gives the process of a pid file.
+func (s *source) kept(ctx context.Context, host check.Host) (int, error) {
+	text, err := host.ReadFile(ctx, s.PIDFile, maxSource)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%s is not there: is the process running?", s.PIDFile)
 	}
-	stat, err := host.ReadFile(ctx, fmt.Sprintf("/proc/%d/stat", pid), maxSource)
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", s.PIDFile, err)
+	}
+	p, err := check.ParsePIDFile(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.where(), err)
+	}
+	stat, err := host.ReadFile(ctx, fmt.Sprintf("/proc/%d/stat", p.PID), maxSource)
 	if err != nil {
 		return 0, fmt.Errorf("look at %s: %w", s.where(), err)
 	}
 	parsed, err := check.ParseStat(stat)
 	if err == nil {
-		err = check.OwnPIDFile(ctx, host, s.PIDFile, parsed)
+		err = p.OwnPIDFile(ctx, host, s.PIDFile, parsed)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.where(), err)
 	}
-	return pid, nil
+	return p.PID, nil
 }
 
 // secretLike tells whether a variable's value must not be shown: by its name, or

@@ -27,11 +27,11 @@ func (s source) askProcess(ctx context.Context, host check.Host) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid < 1 {
-		return nil, fmt.Errorf("%s holds %.40q, which is no pid", s.PIDFile, text)
+	kept, err := check.ParsePIDFile(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.PIDFile, err)
 	}
-	dir := "/proc/" + strconv.Itoa(pid)
+	pid, dir := kept.PID, "/proc/"+strconv.Itoa(kept.PID)
 	text, err = host.ReadFile(ctx, dir+"/stat", maxNote)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("process %d of %s does not run", pid, s.PIDFile)
@@ -44,7 +44,7 @@ func (s source) askProcess(ctx context.Context, host check.Host) ([]byte, error)
 		err = fmt.Errorf("process %d of %s has ended", pid, s.PIDFile)
 	}
 	if err == nil {
-		err = check.OwnPIDFile(ctx, host, s.PIDFile, stat)
+		err = kept.OwnPIDFile(ctx, host, s.PIDFile, stat)
 	}
 	if err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package git_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +29,30 @@ func works(t *testing.T, dir, pidFile string) *exec.Cmd {
 	return cmd
 }
 
+// keeps writes a process's pid file as the type service does, with a start that is
+// so many ticks off.
+func keeps(t *testing.T, cmd *exec.Cmd, pidFile string, off int) *exec.Cmd {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := check.ParseStat(stat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(check.Process{PID: now.PID, Ticks: now.Ticks + "0"[:off], Boot: strings.TrimSpace(string(boot))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, pidFile, string(text))
+	return cmd
+}
+
 // A process that was not restarted runs from the old folder, although the link
 // points to the new one.
 func TestRevisionOfAProcess(t *testing.T) {
@@ -48,6 +74,8 @@ func TestRevisionOfAProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, s.path("bad.pid"), "x")
+	began := keeps(t, works(t, s.path("current/app"), s.path("kept.pid")), s.path("kept.pid"), 0)
+	keeps(t, began, s.path("later.pid"), 1)
 	env := func(env *check.Env) { env.Run.Revision, env.Run.PreviousRev = s.second, s.first }
 	asks := func(name string) string { return "{from: [{pid_file: " + s.path(name) + "}]}" }
 	checktest.Run(t, git.Revision, []checktest.Case{
@@ -56,7 +84,9 @@ func TestRevisionOfAProcess(t *testing.T) {
 		{Name: "elsewhere", Params: asks("elsewhere.pid"), Env: env, Want: "error: ...neither ... nor a folder above it holds REVISION"},
 		{Name: "ended", Params: asks("ended.pid"), Env: env, Want: "error: ...does not run"},
 		{Name: "its folder is gone", Params: asks("gone.pid"), Env: env, Want: "error: ...runs in \"...gone (deleted)\""},
-		{Name: "no pid", Params: asks("bad.pid"), Env: env, Want: "error: ...holds \"x\", which is no pid"},
+		{Name: "started by a service item", Params: asks("kept.pid"), Env: env, Want: "pass: 1 of 1 on 1.2.3 (" + s.second[:12] + ")"},
+		{Name: "pid of a later program", Params: asks("later.pid"), Env: env, Want: "error: ...was started after ...later.pid was written..."},
+		{Name: "no pid", Params: asks("bad.pid"), Env: env, Want: "error: ...bad.pid: \"x\" is malformed"},
 		{Name: "no pid file", Params: asks("none.pid"), Env: env, Want: "error: ...no such file..."},
 		{Name: "two sources", Params: "{from: [{pid_file: a, file: b}]}", Want: "problem: ...needs one of..."},
 		{Name: "an option", Params: "{from: [{container: -x}]}", Want: "problem: ...begins with -..."},

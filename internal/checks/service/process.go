@@ -1,9 +1,7 @@
 package service
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,7 +41,7 @@ func (p *processes) look(ctx context.Context, u *unit) (status, error) {
 	if err != nil {
 		return status{}, fmt.Errorf("read the pid file of %s: %w", u.Name, err)
 	}
-	kept, err := parsePID(text)
+	kept, err := check.ParsePIDFile(text)
 	if err != nil {
 		return status{}, fmt.Errorf("read the pid file of %s: %w", u.Name, err)
 	}
@@ -60,7 +58,7 @@ func (p *processes) look(ctx context.Context, u *unit) (status, error) {
 	}
 	id := strings.TrimSpace(string(boot))
 	if kept.Ticks == "" { // written by the program itself, which knows only its pid
-		if err := check.OwnPIDFile(ctx, p.host, u.PIDFile, now); err != nil {
+		if err := kept.OwnPIDFile(ctx, p.host, u.PIDFile, now); err != nil {
 			return status{}, fmt.Errorf("read the pid file of %s: %w", u.Name, err)
 		}
 		kept.Ticks, kept.Boot = now.Ticks, id
@@ -73,21 +71,6 @@ func (p *processes) look(ctx context.Context, u *unit) (status, error) {
 		phase: up, why: fmt.Sprintf("pid %d, started at tick %s", kept.PID, kept.Ticks), process: kept,
 		instances: []instance{{ID: "process", Life: life, Start: life}},
 	}, nil
-}
-
-func parsePID(text []byte) (check.Process, error) {
-	text = bytes.TrimSpace(text)
-	var p check.Process
-	pid, err := strconv.Atoi(string(text))
-	if err == nil {
-		p.PID = pid
-	} else if err := json.Unmarshal(text, &p); err != nil || p.Ticks == "" || p.Boot == "" {
-		return p, fmt.Errorf("%.60q is malformed", text)
-	}
-	if p.PID <= 1 {
-		return p, fmt.Errorf("pid %d cannot be a unit's", p.PID)
-	}
-	return p, nil
 }
 
 func statOf(ctx context.Context, host check.Host, pid int) (check.Stat, error) {

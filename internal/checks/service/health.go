@@ -84,7 +84,11 @@ func (w *work) probeProgram(ctx context.Context, u *unit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	result, err := w.host.Exec(ctx, check.Command{Argv: argv, Dir: u.Dir, User: u.User})
+	env, err := w.environ(ctx, u)
+	if err != nil {
+		return "", err
+	}
+	result, err := w.host.Exec(ctx, check.Command{Argv: argv, Dir: u.Dir, Env: env, User: u.User})
 	switch {
 	case err != nil:
 		return "", err

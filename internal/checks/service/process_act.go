@@ -188,10 +188,10 @@ func (p *processes) tail(ctx context.Context, u *unit, _ status) []byte {
 
 // environ gathers a unit's environment; what is written in the list wins over
 // the file.
-func (p *processes) environ(ctx context.Context, u *unit) ([]string, error) {
+func (w *work) environ(ctx context.Context, u *unit) ([]string, error) {
 	var env []string
 	if u.EnvFile != "" {
-		text, err := p.host.ReadFile(ctx, u.EnvFile, maxEnvFile)
+		text, err := w.host.ReadFile(ctx, u.EnvFile, maxEnvFile)
 		if err != nil {
 			return nil, fmt.Errorf("read the environment of %s: %w", u.Name, err)
 		}
@@ -203,13 +203,13 @@ func (p *processes) environ(ctx context.Context, u *unit) ([]string, error) {
 	}
 	env = append(env, pairs(u.Env)...)
 	for _, name := range slices.Sorted(maps.Keys(u.SecretEnv)) {
-		value, err := p.work.env.Secret(ctx, u.SecretEnv[name])
+		value, err := w.env.Secret(ctx, u.SecretEnv[name])
 		if err != nil {
 			return nil, err
 		}
 		env = append(env, name+"="+value.Reveal())
 		if !value.IsZero() {
-			p.secrets = append(p.secrets, value)
+			w.secrets = append(w.secrets, value)
 		}
 	}
 	return env, nil

@@ -243,6 +243,8 @@ func TestHealth(t *testing.T) {
 	s.do("fail: idle is not healthy: nothing listens at http://...", "state: running", probe("'http://"+freeAddress(t)+"/'"))
 	s.do("fail: idle is not healthy: sh ended with exit 3", "state: running", probe("{run: [sh, -c, exit 3]}"))
 	s.do("pass: ...", "state: running", probe("{run: ['true']}"))
+	s.write("idle.env", "PORT=8001\n")
+	s.do("pass: ...", "state: running", probe("{run: [sh, -c, 'test $PORT$MODE = 8001live']}, env: {MODE: live}, env_file: idle.env"))
 	s.do("error: idle: run no-such-program-here...", "state: running", probe("{run: [no-such-program-here]}"))
 	s.do("error: idle: sh was ended by signal: killed", "state: running", probe("{run: [sh, -c, 'kill -9 $$']}"))
 	s.do("error: idle is not known to be healthy after 50ms: ...", "do: restart, healthy_within: 50ms", probe("{run: [no-such-program-here]}"))

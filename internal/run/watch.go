@@ -147,7 +147,11 @@ func (m *machine) endWatch(i int, e Event) {
 	answers, expected := w.Passed+w.Failed, rule.Expected()
 	var lacking []string
 	if answers*100 < expected*rule.Coverage {
-		lacking = append(lacking, fmt.Sprintf("%d of %d samples answered, want %d %%", answers, expected, rule.Coverage))
+		few := fmt.Sprintf("%d of %d samples answered, want %d %%", answers, expected, rule.Coverage)
+		if w.Asked < expected {
+			few += fmt.Sprintf(" (%d were begun: does one take longer than every: %s?)", w.Asked, rule.every())
+		}
+		lacking = append(lacking, few)
 	}
 	if answers < rule.MinSamples {
 		lacking = append(lacking, fmt.Sprintf("%d samples, want at least %d", answers, rule.MinSamples))

@@ -63,7 +63,7 @@ func Types() []*check.Type {
 		forge.Approvals, forge.Checks, forge.Release,
 		document.Updated, document.Entry, openapi.Diff,
 		report.JUnit, report.Coverage, report.Findings, source.Markers,
-		sql.SQL, postgres.Backup, postgres.Restore, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
+		sql.SQL, postgres.Backup, postgres.Restore, postgres.Stats, migrations.Status, migrations.Lint, migrations.Rehearse, migrations.Apply, batch.Batches,
 		redis.Info, celery.Workers, celery.Queue, celery.Control, celery.Beat, django.Check, host.Resources,
 		certificate.Certificate, dns.Record,
 		prometheus.Query, prometheus.Rules, logs.Query, dashboard.Dashboard,

@@ -47,7 +47,15 @@ func (c *Conn) Query(ctx context.Context, limit int, sql string, args ...string)
 	for i, a := range args {
 		values[i] = []byte(a)
 	}
-	rr := c.pg.ExecParams(ctx, sql, values, nil, nil, nil)
+	t, err := collect(c.pg.ExecParams(ctx, sql, values, nil, nil, nil), limit)
+	if err = c.ended(ctx, err); err != nil {
+		return Table{}, err
+	}
+	return t, nil
+}
+
+// collect reads a result to its end.
+func collect(rr *pgconn.ResultReader, limit int) (Table, error) {
 	var t Table
 	for _, f := range rr.FieldDescriptions() {
 		t.Columns = append(t.Columns, Column{Name: f.Name, Type: f.DataTypeOID})
@@ -70,7 +78,10 @@ func (c *Conn) Query(ctx context.Context, limit int, sql string, args ...string)
 		t.Rows = append(t.Rows, row)
 	}
 	tag, err := rr.Close()
-	if err = errors.Join(c.ended(ctx, err), tooLong); err != nil {
+	if err == nil {
+		err = tooLong
+	}
+	if err != nil {
 		return Table{}, err
 	}
 	t.Affected = tag.RowsAffected()

@@ -11,10 +11,11 @@ import (
 )
 
 // Cluster starts a server for one test alone, as one that is copied needs, and
-// gives the address of its database.
-func Cluster(t testing.TB) string {
+// gives the address of its database. Settings ("name=value") can be those that only
+// a start can change.
+func Cluster(t testing.TB, settings ...string) string {
 	t.Helper()
-	server, err := start()
+	server, err := start(settings...)
 	if err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}

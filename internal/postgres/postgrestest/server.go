@@ -141,9 +141,11 @@ type server struct {
 	url string
 	dir string
 	cmd *exec.Cmd
+	// settings are given to the server in addition to those of every test.
+	settings []string
 }
 
-func start() (*server, error) {
+func start(settings ...string) (*server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	bin, err := programs()
@@ -158,7 +160,7 @@ func start() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{dir: dir}
+	s := &server{dir: dir, settings: settings}
 	password := rand.Text()
 	if err := s.initialise(ctx, bin, who, password); err != nil {
 		s.stop()
@@ -246,6 +248,9 @@ func (s *server) run(ctx context.Context, bin string, who *syscall.Credential, p
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", s.data(), "-p", port, "-h", "127.0.0.1", "-k", "",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=32MB",
 		"-c", "max_connections=60", "-c", "max_prepared_transactions=4", "-c", "autovacuum=off", "-c", "lc_messages=C")
+	for _, one := range s.settings {
+		cmd.Args = append(cmd.Args, "-c", one)
+	}
 	cmd.Dir, cmd.SysProcAttr = s.dir, dieWithParent(who)
 	log, err := cmd.StderrPipe()
 	if err != nil {

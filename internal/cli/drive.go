@@ -146,6 +146,14 @@ func runJob(ctx context.Context, text []byte, out io.Writer) ([]byte, error) {
 				return nil, fmt.Errorf("an action sees only the record of its own environment")
 			}
 			return sqlite.OpenReadOnly(ctx, job.DataDir)
+		},
+		Own: func(ctx context.Context) (run.State, error) {
+			log, err := sqlite.OpenReadOnly(ctx, job.DataDir)
+			if err != nil {
+				return run.State{}, err
+			}
+			defer log.Close()
+			return replay(ctx, log, job.Info.ID)
 		}}
 	return engine.Execute(ctx, world, text, out, ledger)
 }

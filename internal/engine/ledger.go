@@ -22,6 +22,9 @@ type Ledger struct {
 	Environment string
 	// State is this run as it stands.
 	State *run.State
+	// Own reads this run from its journal where State holds no more than its facts,
+	// as in an action's own process; nil where State is all of it.
+	Own func(ctx context.Context) (run.State, error)
 	// Open gives the journal of an environment by name.
 	Open func(ctx context.Context, environment string) (journal.Reader, error)
 	// Again runs an item's check now; nil where that is not possible.
@@ -38,7 +41,14 @@ func (l *Ledger) Fact(name string) (string, bool) {
 // that is over and fits.
 func (l *Ledger) Items(ctx context.Context, q check.Query) (check.Results, error) {
 	if q.Environment == "" || q.Environment == l.Environment {
-		return results(l.State, q.Patterns)
+		if l.Own == nil {
+			return results(l.State, q.Patterns)
+		}
+		state, err := l.Own(ctx)
+		if err != nil {
+			return check.Results{}, fmt.Errorf("read this run's record: %w", err)
+		}
+		return results(&state, q.Patterns)
 	}
 	var found *run.State
 	err := l.past(ctx, q.Environment, func(s *run.State) bool {

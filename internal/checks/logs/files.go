@@ -134,6 +134,9 @@ func readFile(ctx context.Context, env *check.Env, h check.Host, path string, zo
 		return nil, err
 	}
 	entries, first, some := split(string(r.Stdout), zone, env.Now(), s)
+	if err := oneClock(string(r.Stdout), zone, env.Now(), info, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	switch {
 	case len(strings.TrimSpace(string(r.Stdout))) > 0 && !some:
 		return nil, fmt.Errorf("%s: no line has a time that is known: JSON with time or timestamp, ISO 8601, an access log, syslog", path)

@@ -75,6 +75,12 @@ func TestFiles(t *testing.T) {
 	file(t, old+".2", "2026-03-01T14:20:00Z ERROR long ago put aside\n", now().Add(-time.Hour))
 	packed := file(t, filepath.Join(dir, "packed.log"), "2026-03-01T14:25:00Z INFO new file\n", now())
 	file(t, packed+"-20260301.gz", "x", now().Add(-10*time.Minute))
+	const gunicorn = "[2026-03-01 14:20:00 +0000] [7] [INFO] Booting worker\n"
+	west := file(t, filepath.Join(dir, "west.log"), gunicorn+"2026-03-01 08:20:05,000 ERROR app: in Chicago\n", now())
+	east := file(t, filepath.Join(dir, "east.log"), gunicorn+"2026-03-01 15:25:05,000 ERROR app: in Berlin\n", now())
+	local := file(t, filepath.Join(dir, "local.log"), "2026-03-01 08:25:05,000 ERROR app: in Chicago\n", now())
+	untimed := file(t, filepath.Join(dir, "untimed.log"), "2026-02-01T00:00:00Z INFO up\nTraceback (most recent call last):\nKeyError: 7\n", now())
+	quiet := file(t, filepath.Join(dir, "quiet.log"), "2026-02-01T00:00:00Z ERROR long ago\n", now().Add(-time.Hour))
 	p := func(path, more string) string { return "{files: '" + path + "', " + more + "}" }
 	checktest.Run(t, logs.Query, []checktest.Case{
 		{Name: "errors since the deployment", Params: p(app, "since: deploy.started_at, level: error"), Env: atNow, Want: "fail: 2 lines of level error or above, at most 0 accepted (4 lines in all): 2026-03-01 14:12:01,000 ERROR app: payment 4711...", Check: facts("lines", "4", "count", "2", "since", "2026-03-01T14:10:00Z", "kind.01", "1 x error: <n> ERROR app: payment <n> of <mail> failed")},
@@ -97,6 +103,12 @@ func TestFiles(t *testing.T) {
 		{Name: "kept for long", Params: p(app, "since: deploy.started_at, pattern: nothing, retention: 12h"), Env: atNow, Want: "pass: ...", Check: facts("retention.lines", "3")},
 		{Name: "not kept for long", Params: p(app, "since: deploy.started_at, pattern: nothing, retention: 336h"), Env: atNow, Want: "fail: nothing is there of the day before 2026-02-15T14:30:00Z"},
 		{Name: "no line says its level", Params: p(plain, "level: error"), Env: atNow, Want: "error: none of 1 lines says how serious it is..."},
+		{Name: "two time zones", Params: p(west, "level: error"), Env: atNow, Want: "error: ...west.log: after 2026-03-01T14:20:00Z comes 2026-03-01T08:20:05Z: lines are in another time zone (zone says in which), or a clock was set"},
+		{Name: "two time zones, said in which", Params: "{files: {paths: ['" + west + "'], zone: America/Chicago}, level: error}", Env: atNow, Want: "fail: 1 lines of level error or above, at most 0 accepted (2 lines in all): 2026-03-01 08:20:05..."},
+		{Name: "a later time zone", Params: p(east, "level: error"), Env: atNow, Want: "error: ...east.log: 2026-03-01T15:25:05Z is not yet: lines are in another time zone..."},
+		{Name: "one of the files in another time zone", Params: "{files: ['" + plain + "', '" + local + "'], level: error}", Env: atNow, Want: "error: ...local.log: was written to at 2026-03-01T14:30:00Z, but its newest line with a time is of 2026-03-01T08:25:05Z: what came since has no time, or lines are in another time zone..."},
+		{Name: "what came has no time", Params: "{files: ['" + plain + "', '" + untimed + "'], pattern: KeyError}", Env: atNow, Want: "error: ...untimed.log: was written to at ..."},
+		{Name: "one of the files is quiet", Params: "{files: ['" + plain + "', '" + quiet + "'], pattern: ERROR}", Env: atNow, Want: "pass: ..."},
 		{Name: "no times", Params: p(odd, "level: error"), Env: atNow, Want: "error: ...odd.log: no line has a time that is known..."},
 		{Name: "nothing logged", Params: p(empty, "level: error"), Env: atNow, Want: "error: 0 lines of any kind from 2026-03-01T14:15:00Z to 2026-03-01T14:30:00Z in the files ..., at least 1 wanted..."},
 		{Name: "too little logged", Params: p(app, "since: deploy.started_at, level: error, min_lines: 5"), Env: atNow, Want: "error: 4 lines of any kind..."},

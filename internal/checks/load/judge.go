@@ -73,8 +73,8 @@ func (p *load) judge(r *result) (check.Outcome, error) {
 func (p *load) usable(r *result) error {
 	t := r.total
 	switch {
-	case r.lag != nil && r.late() > maxLag:
-		return fmt.Errorf("requests were sent late: the 99th percentile by %s, at most %s is accepted: this machine cannot send %s, so that its own delay was measured", r.late().Round(time.Millisecond), maxLag, p.Rate)
+	case r.lag != nil && r.late() > p.maxLag():
+		return fmt.Errorf("requests were sent late: the 99th percentile by %s, at most %s is accepted: this machine cannot send %s, so that its own delay was measured", r.late().Round(time.Millisecond), p.maxLag(), p.Rate)
 	case t.requests == 0:
 		return errors.New("the result holds no request that is judged")
 	case t.answers() == 0:

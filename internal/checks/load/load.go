@@ -32,9 +32,13 @@ const (
 	maxFor, maxRequests = time.Hour, 1_000_000
 	// maxTargets bounds the list of targets; each has a histogram of its own.
 	maxTargets = 100
-	// maxLag is how late the 99th percentile of the requests may be sent. Beyond it
-	// the generator is what is measured.
-	maxLag = 10 * time.Millisecond
+	// leastLag is how late the 99th percentile of the requests may be sent in any
+	// case. Beyond it the generator is what is measured.
+	leastLag = 10 * time.Millisecond
+	// lagShare is the part of the smallest limit that lateness may be where there are
+	// limits only: latency counts from when a request was due, so that the
+	// generator's own delay makes it larger and can let nothing pass.
+	lagShare = 20
 )
 
 type load struct {
@@ -202,6 +206,25 @@ func (p *load) slowest() time.Duration {
 		out = max(out, p.Targets[i].P50, p.Targets[i].P95, p.Targets[i].P99)
 	}
 	return out
+}
+
+// maxLag is how late the 99th percentile of the requests may be sent. What is
+// compared with another release must not be blurred by the generator.
+func (p *load) maxLag() time.Duration {
+	least := time.Duration(0)
+	limits := []time.Duration{p.P50, p.P95, p.P99}
+	for i := range p.Targets {
+		limits = append(limits, p.Targets[i].P50, p.Targets[i].P95, p.Targets[i].P99)
+	}
+	for _, limit := range limits {
+		if limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	}
+	if p.Baseline != "" {
+		return leastLag
+	}
+	return max(least/lagShare, leastLag)
 }
 
 // Traits says what is sent, or what is read.

@@ -280,8 +280,13 @@ func TestALateGenerator(t *testing.T) {
 		sleep := e.Sleep
 		e.Sleep = func(ctx context.Context, d time.Duration) error { return sleep(ctx, d+12*time.Millisecond) }
 	}
-	got, _ := bubble(t, after(fine), one+"p95: 1s", sleepy)
+	got, _ := bubble(t, after(fine), one+"p95: 60ms", sleepy)
 	checktest.Match(t, "error: requests were sent late: the 99th percentile by 12ms, at most 10ms is accepted: this machine cannot send 20/s...", got)
+	got, _ = bubble(t, after(fine), one+"p95: 220ms", sleepy)
+	checktest.Match(t, "error: requests were sent late: the 99th percentile by 12ms, at most 11ms is accepted: this machine cannot send 20/s...", got)
+	// A delay that is small beside the limit makes latency larger and changes nothing else.
+	got, _ = bubble(t, after(fine), one+"p95: 1s", sleepy)
+	checktest.Match(t, "pass: 200 requests at 20/s, p50 52...", got)
 }
 
 func TestTooFew(t *testing.T) {

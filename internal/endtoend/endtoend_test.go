@@ -52,6 +52,10 @@ func TestDeployment(t *testing.T) {
 	o := &operator{world: w, allclear: filepath.Join(w.dir, "allclear")}
 	w.run("../..", "go", "build", "-o", o.allclear, "./cmd/allclear")
 	o.must("dan", "adopt", "production", "1.0", "--revision", w.commitOf("1.0"))
+	w.git("checkout", "-q", "v1.1")
+	if out := o.must("dan", "doctor", "production"); !strings.Contains(out, "is not there yet") {
+		t.Errorf("doctor does not say that the release's folder is still to be made:\n%s", out)
+	}
 
 	o.begin("1.1")
 	o.accompany("done")
@@ -76,5 +80,6 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("the schema was\n%s\nand is\n%s", before, now)
 	}
 	w.order("after the rollback")
+	w.left()
 	o.record()
 }

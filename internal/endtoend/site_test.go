@@ -23,6 +23,7 @@ func (w *world) live() {
 	w.check(os.Mkdir(release, 0o755))
 	w.run(w.dir, "git", "-C", w.checkout, "archive", "-o", filepath.Join(w.dir, "1.0.tar"), "v1.0")
 	w.run(release, "tar", "-xf", filepath.Join(w.dir, "1.0.tar"))
+	w.write("srv/releases/1.0/REVISION", w.commitOf("1.0")+"\n", 0o644) // what allclear goes by
 	w.check(os.Symlink(filepath.Join(w.srv, "shared/.env"), filepath.Join(release, ".env")))
 	w.check(os.Symlink(release, filepath.Join(w.srv, "current")))
 	for _, argv := range [][]string{{"migrate", "--noinput"}, {"collectstatic", "--noinput"}} {
@@ -129,6 +130,33 @@ func (w *world) holds(release string, migrations ...string) {
 	}
 	if got := w.column("SELECT name FROM django_migrations WHERE app = 'orders' ORDER BY name"); !slices.Equal(got, migrations) {
 		w.Errorf("django_migrations holds %v, want %v", got, migrations)
+	}
+}
+
+// left wants what two deployments and a rollback leave behind, and nothing else: the
+// orders of users and none of the smoke tests, a tag, and who was told what.
+func (w *world) left() {
+	w.Helper()
+	if got := w.column("SELECT count(*) FROM orders_order WHERE status = 'confirmed' AND receipt"); !slices.Equal(got, []string{"22"}) {
+		w.Errorf("%s orders, want 22", got)
+	}
+	if got := w.column("SELECT reference FROM orders_order WHERE NOT receipt"); len(got) > 0 {
+		w.Errorf("orders without a receipt: %q", got)
+	}
+	if got := w.column("SELECT datname FROM pg_database WHERE datname LIKE 'allclear%'"); len(got) > 0 {
+		w.Errorf("databases of rehearsals are left: %q", got)
+	}
+	if got := w.git("tag", "--list", "live/*"); got != "live/1.1" {
+		w.Errorf("tags %q", got)
+	}
+	var told []string
+	for line := range strings.Lines(w.read("srv/notices.jsonl")) {
+		var notice struct{ Template string }
+		w.check(json.Unmarshal([]byte(line), &notice))
+		told = append(told, notice.Template)
+	}
+	if want := []string{"start", "completion", "start", "rollback-done"}; !slices.Equal(told, want) {
+		w.Errorf("told %v, want %v", told, want)
 	}
 }
 

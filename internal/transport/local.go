@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
@@ -108,6 +109,9 @@ func ended(ctx context.Context, cmd *exec.Cmd, result check.Result, err error) (
 	}
 	exit, exited := errors.AsType[*exec.ExitError](err)
 	if !exited {
+		if _, missing := os.Stat(cmd.Dir); cmd.Dir != "" && missing != nil { // the system blames the program
+			err = missing
+		}
 		return result, fmt.Errorf("run %s: %w", cmd.Args[0], err)
 	}
 	result.Code = exit.ExitCode()

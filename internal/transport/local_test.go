@@ -55,6 +55,8 @@ func TestExecRefuses(t *testing.T) {
 	} {
 		if r, err := l.Exec(t.Context(), c); err == nil {
 			t.Errorf("%s: ran: %+v", name, r)
+		} else if name == "missing dir" && !strings.Contains(err.Error(), "nowhere: no such file") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -259,3 +259,24 @@ func TestOutputFileIsRemoved(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The folder of a program may be made by an item before.
+func TestExamineWithoutItsFolder(t *testing.T) {
+	for params, want := range map[string]string{
+		"{run: [true, x], dir: later}":         "true is there; the folder later is not there yet, so an item before has to make it",
+		"{run: [bin/migrate], dir: later}":     "sh is there; the folder later is not there yet...",
+		"{run: [no-such-program], dir: later}": "there is no program no-such-program on local...",
+		"{run: [bin/migrate], dir: .}":         "there is no program bin/migrate on local...",
+		"{sh: 'exit 0'}":                       "sh is there",
+	} {
+		inst, problems := checktest.Decode(command.Command, strings.Replace(params, "[true", "['true'", 1), nil)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		said, err := inst.Runner.(check.Examiner).Examine(t.Context(), checktest.NewEnv(t))
+		if err != nil {
+			said = err.Error()
+		}
+		checktest.Match(t, want, said)
+	}
+}

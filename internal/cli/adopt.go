@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -59,6 +60,9 @@ that the next run waits for.
 			if err := launch(cmd.Context(), s, started.Run); err != nil {
 				return err
 			}
+			if err := untilClosed(cmd.Context(), s, started.Run); err != nil {
+				return err
+			}
 			fmt.Fprintf(o.Out, "%s of %s is recorded as live in %s\n", args[1], s.cfg.Project, s.environment)
 			return nil
 		},
@@ -66,6 +70,36 @@ that the next run waits for.
 	cmd.Flags().StringVar(&revision, "revision", "", "its commit")
 	cmd.Flags().StringVar(&review, "review", "", "the review of an emergency rollback")
 	return cmd
+}
+
+const (
+	// adoptTime bounds how long a run without items is waited for, adoptLook is the
+	// pause between two looks at its record.
+	adoptTime = time.Minute
+	adoptLook = 10 * time.Millisecond
+)
+
+// untilClosed waits until a run that has nothing to do is over, so that the next
+// one can begin at once.
+func untilClosed(ctx context.Context, s *site, id string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, adoptTime, fail(ExitInconclusive, "allclear status ENV shows how it stands", "run %s is not over after %s", id, adoptTime))
+	defer cancel()
+	for {
+		f, err := openRun(ctx, s.dataDir, id)
+		if err != nil {
+			return err
+		}
+		closed := f.state.Closed
+		f.close()
+		if closed {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(adoptLook):
+		}
+	}
 }
 
 // mayAdopt refuses while a run is open, and after an emergency without a review.

@@ -58,7 +58,7 @@ func (d *demo) deployKilled(ctx context.Context, version string, back bool, most
 		return 0, err
 	}
 	killed, asked := 0, false
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); {
 		st, err := d.status(ctx)
 		if err != nil {
 			return killed, err
@@ -76,6 +76,9 @@ func (d *demo) deployKilled(ctx context.Context, version string, back bool, most
 			}
 		case st.Status == "held":
 			d.again(ctx, st)
+		}
+		if err := d.chores(st); err != nil {
+			return killed, err
 		}
 		if _, err := d.act(ctx, st, items); err != nil {
 			return killed, err

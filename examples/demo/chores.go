@@ -32,7 +32,7 @@ func (d *demo) chores(st status) error {
 		switch {
 		case it.ID == "post.docs.debriefed" && it.Status == "waiting":
 			return d.write(retro(d.deploying), 1)
-		case it.ID == "rollback.after.rca" && it.Status == "done" && d.vendors.Issue("fix") == 0:
+		case it.ID == "rollback.after.rca" && it.Status == "done" && d.vendors.Issue("fix") < d.vendors.Issue("rca"): // each rollback has its own
 			cause := d.vendors.Issue("rca")
 			fix := d.vendors.Open("Appointments run out of slots", fmt.Sprintf("The cause is in #%d .", cause), []string{"fix"}, []string{"ana"},
 				time.Now().AddDate(0, 0, 7).UTC().Format(time.RFC3339))

@@ -95,11 +95,13 @@ func writeEnvironment(b *strings.Builder, name string, uses map[string]int, repo
 
 // preset is a variable's value when it is known without asking.
 func preset(name string, repo Repository) (string, bool) {
-	switch name {
-	case "downtime", "security":
-		return `"no"`, true
-	}
 	value, ok := repo.Values[name]
+	if !ok {
+		value, ok = map[string]string{"downtime": "no", "driver": "systemd", "queue": "celery"}[name]
+	}
+	if name == "downtime" { // bare, it would be a boolean
+		return strconv.Quote(value), ok
+	}
 	return quoted(value), ok
 }
 
@@ -115,35 +117,50 @@ func ownKeys() map[string]string {
 // describe says what a variable of the standard checklist holds.
 func describe(name string) string {
 	if text, ok := map[string]string{
+		"address":              "address that the host's name must lead to, such as 192.0.2.10",
+		"alertmanager_url":     "address of Alertmanager, https://…",
 		"backups":              "folder of the database's backups",
-		"bypass":               "reference to the token that passes the maintenance page",
+		"beat_unit":            "name of Celery's scheduler: a systemd unit, compose service or deployment",
 		"code":                 "folder of the code that goes live",
 		"collect_static":       "program that puts static files into place",
-		"critical_endpoint":    "address that must answer whatever happens",
+		"concurrency":          "how many tasks each Celery worker executes at once, such as 8",
+		"critical_endpoint":    "address that must answer whatever happens, https://…",
+		"customers":            "where messages to customers go, written as notices is",
+		"dashboard":            "uid of the dashboard in Grafana, as in its address",
 		"deployment_guide":     "file of the deployment guide",
 		"downtime":             `"yes" when users will notice the deployment`,
+		"driver":               "what runs the services: systemd, compose or kubernetes",
 		"env_example":          "file that documents every setting",
+		"grafana_url":          "address of Grafana, https://…",
+		"home":                 "folder on this machine with releases, shared/log and tmp, such as /srv/shop",
+		"host":                 "name under which the service is reached, such as www.example.com",
 		"install_dependencies": "program that installs what the release needs",
-		"lint":                 "program that looks at the code's style",
+		"log_stream":           `LogQL selector of the service's lines in Loki, such as {app="shop"}`,
+		"loki_url":             "address of Loki, https://…",
+		"mail_from":            "address that the service sends mail from",
 		"maintenance_file":     "file that is there while the site is closed",
 		"migrations":           "folder of the SQL migrations",
-		"new_log_errors":       "program that fails when the log has new errors; its argument names a part",
 		"notices":              "where messages go: slack:#channel, teams:env:NAME, webhook:env:NAME or file:PATH",
-		"previous_release":     "program that prints the revision to go back to",
+		"old_clients":          "regular expression that finds requests of old clients in the log",
+		"oncall_policy":        "id of the escalation policy in PagerDuty, as in its address",
+		"print_schema":         "program that prints the description of the API",
+		"production_settings":  "file with the settings of production, to compare staging's with",
+		"prometheus_url":       "address of Prometheus, https://…",
 		"pull_release":         "program that fetches a release; its argument is the version",
-		"queue_short":          "program that fails when the queue is too long",
-		"required_setting":     "setting without which the service does not start",
-		"restart_scheduler":    "program that restarts the scheduler",
-		"restart_web":          "program that restarts the web servers",
-		"restart_workers":      "program that restarts the workers",
-		"security":             `"yes" when the release closes a security hole`,
-		"services_healthy":     "program that fails unless every service runs and stays up",
+		"queue":                "name of Celery's main queue",
+		"rehearsal":            "reference to the address of a copy of the database that nobody uses, to try migrations on",
+		"repository":           "owner/name of the repository on GitHub",
+		"schema":               "file with the description of the API (OpenAPI)",
+		"scratch":              "reference to the address of a PostgreSQL server for trials, such as env:SCRATCH_URL",
+		"sentry_org":           "organization in Sentry",
+		"sentry_project":       "project in Sentry",
 		"settings":             "file of the service's settings",
-		"smoke_test":           "program that tries a function; its argument names it",
-		"start_services":       "program that starts workers and scheduler",
-		"stop_services":        "program that stops workers and scheduler",
+		"smtp_host":            "name of the mail server",
+		"status_page":          "id of the status page at Statuspage",
 		"test_data_query":      "query that counts the test data",
-		"workers_ready":        "program that fails unless the workers are ready",
+		"web_connections":      "connections to the database that the web servers may open together, such as 16",
+		"web_unit":             "name of the web server: a systemd unit, compose service or deployment",
+		"worker_unit":          "name of Celery's workers: a systemd unit, compose service or deployment",
 	}[name]; ok {
 		return text
 	}
@@ -159,7 +176,7 @@ func windowLength(name string) string {
 
 var (
 	variable     = regexp.MustCompile(`\$\{env\.([A-Za-z0-9_.]+)\}`)
-	conditionVar = regexp.MustCompile(`(?m)^when: .*\benv\.(downtime|security)\b`)
+	conditionVar = regexp.MustCompile(`(?m)^when: .*\benv\.(downtime)\b`)
 )
 
 // variables counts the items that ask for each variable of an environment. A type
@@ -176,8 +193,10 @@ func variables(list *checklist.Checklist) map[string]int {
 				seen[m[1]] = true
 			}
 		}
-		if b.Type != nil && usesDatabase(b.Type.Name) && !strings.Contains(b.Source, "db:") {
-			seen["database"] = true
+		if b.Type != nil {
+			for _, name := range byDefault(b.Type.Name, b.Source) {
+				seen[name] = true
+			}
 		}
 		for name := range seen {
 			uses[name] += items
@@ -195,8 +214,35 @@ func variables(list *checklist.Checklist) map[string]int {
 	return uses
 }
 
-func usesDatabase(name string) bool {
-	return name == "sql" || strings.HasPrefix(name, "postgres.") || strings.HasPrefix(name, "migrations.")
+// byDefault gives the variables that a type takes its targets from when its block
+// does not say them.
+func byDefault(typeName, source string) []string {
+	system, _, _ := strings.Cut(typeName, ".")
+	switch {
+	case typeName == "sql", system == "postgres", system == "migrations" && typeName != "migrations.lint":
+		return unless(source, "db:", "database")
+	case system == "celery":
+		return unless(source, "broker:", "redis")
+	case system == "forge":
+		return unless(source, "repo:", "repository")
+	case system == "prometheus":
+		return unless(source, " url:", "prometheus_url")
+	case typeName == "sentry.issues", typeName == "sentry.release":
+		return append(unless(source, "org:", "sentry_org"), unless(source, "project:", "sentry_project")...)
+	case typeName == "logs.query" && strings.Contains(source, "loki:"):
+		return unless(source, "loki_url", "loki_url")
+	case typeName == "dashboard" && strings.Contains(source, "grafana:"):
+		return unless(source, " url:", "grafana_url")
+	}
+	return nil
+}
+
+// unless gives a variable for a block that does not hold a text.
+func unless(source, text, variable string) []string {
+	if strings.Contains(source, text) {
+		return nil
+	}
+	return []string{variable}
 }
 
 func byUse(uses map[string]int) []string {

@@ -74,7 +74,7 @@ func scenario(s scope) string {
 	case infra:
 		return "changed.infrastructure"
 	}
-	return `env.security == "yes"`
+	return "changed.advisories"
 }
 
 // signedGate tells which part of the deployment a list of sign-offs ends.

@@ -192,7 +192,7 @@ func (p *proposer) adapt(section *checklist.Section, b block, proposal *Proposal
 
 var (
 	seconds = regexp.MustCompile(`(?i)(\d+(?:\.\d+)?)\s*(ms|milliseconds?|s|secs?|seconds?)\b`)
-	percent = regexp.MustCompile(`(\d{1,3})\s*%`)
+	percent = regexp.MustCompile(`(\d{1,3}(?:\.\d+)?)\s*%`)
 )
 
 // withLimit puts the limit that an item's text names into its block.
@@ -204,10 +204,18 @@ func withLimit(b block, proposal *Proposal) block {
 			if strings.HasPrefix(strings.ToLower(m[2]), "m") {
 				unit = "ms"
 			}
-			limit = strings.Replace(limit, "max_latency: 2s", "max_latency: "+m[1]+unit, 1)
+			limit = strings.Replace(limit, "p95: 2s", "p95: "+m[1]+unit, 1)
+			if strings.Contains(limit, "histogram_quantile") {
+				limit = strings.Replace(limit, "max: 2", "max: "+inSeconds(m[1], unit), 1)
+			}
 		}
-		if m := percent.FindStringSubmatch(proposal.Text); m != nil && e.key == "report.coverage" {
-			limit = strings.Replace(limit, "min: 80", "min: "+m[1], 1)
+		if m := percent.FindStringSubmatch(proposal.Text); m != nil {
+			switch proposal.means {
+			case "pre.code.coverage":
+				limit = strings.Replace(limit, "min: 80", "min: "+m[1], 1)
+			case "post.m15.error-rate":
+				limit = strings.Replace(limit, "max: 0.01", "max: "+shifted(m[1], 2), 1)
+			}
 		}
 		if limit != e.text {
 			b = b.with(e.key, limit)
@@ -215,6 +223,26 @@ func withLimit(b block, proposal *Proposal) block {
 		}
 	}
 	return b
+}
+
+// inSeconds writes a time as the number of seconds that PromQL gives.
+func inSeconds(number, unit string) string {
+	if unit == "s" {
+		return number
+	}
+	return shifted(number, 3)
+}
+
+// shifted divides a number by a power of ten.
+func shifted(number string, places int) string {
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return number
+	}
+	for range places {
+		v /= 10
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
 // replaceType puts another type in the place of a block's.
@@ -258,8 +286,13 @@ func (p *proposer) settle() {
 	for i, b := range p.raw {
 		proposal := p.out[i]
 		if needs := b.value("needs"); needs != "" {
+			needs, later := p.above(i, needs)
 			b = b.with("needs", present("needs: ", needs, ids))
+			if later {
+				b = b.rehearsedOnCopy()
+			}
 		}
+		b = b.attaching(ids)
 		if proposal.Type == "run.items" && !p.resolvable(b, ids) {
 			continue
 		}
@@ -272,7 +305,57 @@ func (p *proposer) settle() {
 	p.out = out
 }
 
-var idList = regexp.MustCompile(`items: (\[[^\]]*\])`)
+// above takes out of a list what the same section has further down: an action
+// there waits for this item, so that this one cannot wait for it. It tells whether
+// there was any.
+func (p *proposer) above(i int, needs string) (string, bool) {
+	below := map[string]bool{}
+	for j := i + 1; j < len(p.out); j++ {
+		if p.out[j].Item != nil && p.out[i].Item != nil && slices.Equal(p.out[j].Item.Path, p.out[i].Item.Path) {
+			below[strings.TrimSpace(p.raw[j].value("id"))] = true
+		}
+	}
+	var keep []string
+	names := strings.Split(strings.Trim(needs, "[]"), ",")
+	for _, name := range names {
+		if !below[strings.TrimSpace(name)] {
+			keep = append(keep, strings.TrimSpace(name))
+		}
+	}
+	return "[" + strings.Join(keep, ", ") + "]", len(keep) < len(names)
+}
+
+// rehearsedOnCopy lets a rehearsal work without the backup of this run.
+func (b block) rehearsedOnCopy() block {
+	const rehearse = "migrations.rehearse"
+	text := b.value(rehearse)
+	if text == "" {
+		return b
+	}
+	return b.with(rehearse, rehearse+": "+strings.Replace(text, "scratch:", `base: "${env.rehearsal}", scratch:`, 1))
+}
+
+var attached = regexp.MustCompile(`,? *attach(?:_items)?: (\[[^\]]*\])`)
+
+// attaching leaves of what a block attaches the items that the document has.
+func (b block) attaching(ids map[string]bool) block {
+	out := slices.Clone(b)
+	for i, e := range out {
+		m := attached.FindStringSubmatch(e.text)
+		if m == nil {
+			continue
+		}
+		kept := present("", m[1], ids)
+		if kept == "" {
+			out[i].text = strings.Replace(e.text, m[0], "", 1)
+		} else {
+			out[i].text = strings.Replace(e.text, m[1], kept, 1)
+		}
+	}
+	return out
+}
+
+var idList = regexp.MustCompile(`(?:items|rerun): (\[[^\]]*\])`)
 
 // resolvable tells whether a roll-up names items that there are.
 func (p *proposer) resolvable(b block, ids map[string]bool) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -172,12 +173,12 @@ func TestAskedFor(t *testing.T) {
 	if got := strings.Join(repo.Found, ", "); got != "make, Django, Celery, SQL migrations, compose" {
 		t.Errorf("found %s", got)
 	}
-	after, _ := apply(t, []byte("# L\n\n## Pre-deployment\n\n- [ ] All tests pass\n- [ ] Linter is happy\n- [ ] Migrations reviewed\n- [ ] Coverage above 91 %\n\n"+
+	after, _ := apply(t, []byte("# L\n\n## Pre-deployment\n\n- [ ] All tests pass\n- [ ] Linter is happy\n- [ ] Migrations reviewed\n- [ ] Coverage above 91 %\n- [ ] User acceptance testing done\n\n"+
 		"## Deployment\n\n- [ ] Run the migrations\n- [ ] Users can log in\n- [ ] Orders work\n- [ ] Latency under 350 ms\n\n## Sign-off\n\n- [ ] Head of Ops: ______\n"), repo, nil)
 	for _, want := range []string{
 		"id: pre.code.tests-pass\n  command: {run: [make, test]}", "run: [make, lint]",
 		"run: [python, manage.py, migrate, --noinput], changes: true", "signoff: {role: Head of Ops}", "Makefile has the command",
-		"min: 91}", "max_latency: 350ms", "“latency”, with its limit",
+		"min: 91}", "p95: 350ms", "“latency”, with its limit",
 	} {
 		if !strings.Contains(string(after), want) {
 			t.Errorf("there is no %q in\n%s", want, after)
@@ -186,9 +187,76 @@ func TestAskedFor(t *testing.T) {
 	binds(t, after, repo)
 	list, _ := checklist.Parse("list.md", after)
 	text := string(recognise.Configuration("shop", list, repo, nil))
-	for _, want := range []string{"  Head of Ops: []\n", "  Tech Lead: []\n", "      # smoke_test: # 2 items:"} {
+	for _, want := range []string{"  Head of Ops: []\n", "  Product Owner: []\n", "      # critical_endpoint: # 1 item:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+}
+
+// TestLimits: a limit in an item's text is put where its block has it.
+func TestLimits(t *testing.T) {
+	for text, want := range map[string]string{
+		"Error rate below 2.5%":   "max: 0.025\n",
+		"Error rate below 3 %":    "max: 0.03\n",
+		"p95 below 1.5 s":         "max: 1.5\n",
+		"p95 below 800 ms":        "max: 0.8\n",
+		"Response time is normal": "max: 2\n",
+		"Failure rate is normal":  "max: 0.01\n",
+	} {
+		src := []byte("## After the deployment\n\n### First 30 minutes\n\n- [ ] " + text + "\n")
+		after, _ := apply(t, src, recognise.Repository{}, nil)
+		binds(t, after, recognise.Repository{})
+		if !strings.Contains(string(after), want) {
+			t.Errorf("%s: there is no %q in\n%s", text, want, after)
+		}
+	}
+}
+
+// TestOrderOfTheDocument: a rehearsal above the backup does not wait for it, and
+// works on a copy; one below does.
+func TestOrderOfTheDocument(t *testing.T) {
+	const rehearse, backup = "- [ ] Migration duration estimated\n", "- [ ] Backup taken\n"
+	for name, c := range map[string]struct{ src, want, lacks string }{
+		"above": {rehearse + backup, `base: "${env.rehearsal}", scratch:`, "needs:"},
+		"below": {backup + rehearse, "needs: [pre.db.backup-verified]", "base:"},
+		"alone": {rehearse, "migrations.rehearse:", "needs:"},
+	} {
+		after, _ := apply(t, []byte("## Before\n\n### Database\n\n"+c.src), recognise.Repository{}, nil)
+		binds(t, after, recognise.Repository{})
+		if text := string(after); !strings.Contains(text, c.want) || strings.Contains(text, c.lacks) {
+			t.Errorf("%s: want %q and no %q in\n%s", name, c.want, c.lacks, text)
+		}
+	}
+}
+
+// TestConditions: a section of special cases is asked for when its files changed,
+// which is found out and not said in the configuration.
+func TestConditions(t *testing.T) {
+	for title, want := range map[string]string{
+		"Database schema changes": "when: changed.migrations", "Breaking API changes": "when: changed.api",
+		"Infrastructure changes": "when: changed.infrastructure", "Security updates": "when: changed.advisories",
+	} {
+		after, _ := apply(t, []byte("## Special cases\n\n### "+title+"\n\n- [ ] Done\n"), recognise.Repository{}, nil)
+		if !strings.Contains(string(after), want) {
+			t.Errorf("%s: there is no %q in\n%s", title, want, after)
+		}
+	}
+}
+
+// TestOtherItems: a block refers to items that the document has, and to no other.
+func TestOtherItems(t *testing.T) {
+	const reviewed = "## After the release\n\n### First hour\n\n- [ ] Logs reviewed\n"
+	for name, c := range map[string]struct{ src, want, lacks string }{
+		"none of them":  {reviewed, "attest: {question: What did the log show?}", "attach_items"},
+		"one of them":   {reviewed + "- [ ] No unusual errors\n", "attach_items: [post.h1.no-unusual-errors]}", "deploy.verify"},
+		"none to rerun": {"## Rollback\n\n- [ ] Critical flows tested\n", "Critical flows tested", "run.items"},
+		"some to rerun": {"## Deployment\n\n- [ ] Users can log in\n\n## Rollback\n\n- [ ] Critical flows tested\n", `run.items: {rerun: ["deploy.smoke.**"]}`, "items: []"},
+	} {
+		after, _ := apply(t, []byte(c.src), recognise.Repository{}, nil)
+		binds(t, after, recognise.Repository{})
+		if text := string(after); !strings.Contains(text, c.want) || strings.Contains(text, c.lacks) {
+			t.Errorf("%s: want %q and no %q in\n%s", name, c.want, c.lacks, text)
 		}
 	}
 }
@@ -202,7 +270,17 @@ func TestStandardConfiguration(t *testing.T) {
 	if strings.Contains(text, "asked for by the checklist") {
 		t.Error(text)
 	}
+	for _, environment := range []string{"staging", "production"} {
+		for _, name := range standardPlan(t, environment, nil).Missing() {
+			if !regexp.MustCompile(`(?m)^ +(# )?(`+regexp.QuoteMeta(strings.TrimPrefix(name, "windows."))+`|windows): `).MatchString(text) && !ofTheRun[name] {
+				t.Errorf("%s: nothing is said about %s in\n%s", environment, name, text)
+			}
+		}
+	}
 }
+
+// ofTheRun are the variables that no configuration sets.
+var ofTheRun = map[string]bool{"release.revision": true, "previous.version": true, "previous.revision": true}
 
 // TestOtherRoles: with a configuration, only its roles are proposed.
 func TestOtherRoles(t *testing.T) {

@@ -172,6 +172,7 @@ func (s *scanner) files() {
 	for _, name := range []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"} {
 		if s.has(name) {
 			s.found("compose")
+			s.out.Values["driver"] = "compose"
 		}
 	}
 }

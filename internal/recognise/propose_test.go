@@ -230,6 +230,17 @@ func TestOrderOfTheDocument(t *testing.T) {
 	}
 }
 
+// TestRehearsedFirst: migrations must have been rehearsed where an item does that.
+func TestRehearsedFirst(t *testing.T) {
+	const applied = "## Deployment\n\n- [ ] Run the migrations\n"
+	for src, want := range map[string]bool{applied: false, "## Before\n\n- [ ] Migration tried on a copy\n\n" + applied: true} {
+		after, _ := apply(t, []byte(src), recognise.Repository{}, nil)
+		if text := string(after); strings.Contains(text, "rehearsed: required") != want || !strings.Contains(text, "migrations.apply:") {
+			t.Errorf("want rehearsed: required %t in\n%s", want, text)
+		}
+	}
+}
+
 // TestConditions: a section of special cases is asked for when its files changed,
 // which is found out and not said in the configuration.
 func TestConditions(t *testing.T) {

@@ -118,6 +118,16 @@ func (b block) value(key string) string {
 	return ""
 }
 
+// text is a key's entry as written, or "".
+func (b block) text(key string) string {
+	for _, e := range b {
+		if e.key == key {
+			return e.text
+		}
+	}
+	return ""
+}
+
 func (b block) String() string {
 	var lines []string
 	for _, e := range b {
